@@ -1,0 +1,35 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test lint phone clean
+
+help: ## what can be made
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+install: $(STAMP) ## create .venv with everything the project uses
+
+# torch first, by its exact version: a plain `torch` pulls gigabytes of GPU libraries.
+$(STAMP): setup.cfg pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet $(shell grep '^torch==' constraints.txt)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+quickstart: $(STAMP) ## profile this PC, search, train, export: at most 10 minutes
+	$(BIN)/mnasfpn quickstart
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/mnasfpn
+	cd $(VENV)/types && ../bin/mypy --config-file ../../pyproject.toml -p mnasfpn
+
+test: lint ## ruff, mypy and the tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+clean: ## remove what was built, not the measurements
+	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache

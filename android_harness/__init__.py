@@ -1,0 +1,1 @@
+"""Measuring on devices: phones over adb, and this PC."""

@@ -1,0 +1,55 @@
+"""What every device can do, whatever it is: describe itself, report its state, run a round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from .measurement import DeviceInfo, Run, Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A model file to be measured, under a key that names it in the store.
+
+    ``key`` is a kernel's signature or a model's name; it is never parsed by the harness.
+    """
+
+    key: str
+    model: Path
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How one visit to a model goes; echoed by the tool and compared with what was asked."""
+
+    warmup_runs: int = 3
+    warmup_min_s: float = 0.0
+    runs: int = 20
+    min_s: float = 0.0
+    max_s: float = 10.0
+    xnnpack: bool = True
+    op_profile: bool = False
+    timeout_s: float = 120.0
+
+
+class Device(Protocol):
+    """A place where models are timed, one thread, batch 1."""
+
+    def describe(self) -> DeviceInfo: ...
+
+    def telemetry(self) -> Telemetry: ...
+
+    def run_round(
+        self, jobs: Sequence[Job], settings: RunSettings, round_number: int
+    ) -> Iterator[tuple[Job, Run]]:
+        """Visit every job once in the given order; yield each as soon as it is done.
+
+        A job that fails for a reason of its own yields a Run with ``error``; the round goes on.
+
+        Raises:
+            TransientDeviceError, StableDeviceError: the device cannot go on.
+        """
+        ...

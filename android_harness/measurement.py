@@ -1,0 +1,104 @@
+"""What a measurement is: every raw sample, the device's state around it, and a verdict."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from typing import Literal
+
+from ..errors import InvalidInput
+
+Provenance = Literal["measured", "published", "simulated"]
+UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceInfo:
+    """Everything that must agree between two measurements before they may be compared.
+
+    Args:
+        serial: adb serial, or ``host``.
+        model, soc, os, abi: as the device names them, or ``unreadable``.
+        runtime: name and version of what executed the model, e.g. ``ai-edge-litert 2.3.0 XNNPACK``.
+        cores: CPU numbers the process was pinned to; empty where pinning is not possible.
+        provenance: ``measured`` on real hardware or ``simulated``.
+    """
+
+    serial: str
+    model: str
+    soc: str
+    os: str
+    abi: str
+    runtime: str
+    cores: tuple[int, ...] = ()
+    threads: int = 1
+    provenance: Provenance = "measured"
+
+
+@dataclass(frozen=True, slots=True)
+class Telemetry:
+    """State of a device at one moment; every probe gives a value or ``unreadable``."""
+
+    frequency_mhz: dict[str, float | str] = field(default_factory=dict)
+    governor: dict[str, str] = field(default_factory=dict)
+    temperature_c: dict[str, float | str] = field(default_factory=dict)
+    thermal_status: int | str = UNREADABLE
+    battery_percent: float | str = UNREADABLE
+    charging: bool | str = UNREADABLE
+    load_average: float | str = UNREADABLE
+    time_in_state: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class OpTiming:
+    """One row of a runtime's operator profile, in execution order."""
+
+    op: str
+    name: str
+    mean_us: float
+    times_called: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One model, one visit: warm-up, then repeated inference, with all that was seen.
+
+    ``samples_us`` holds every single inference where the runtime gives them (this PC). A benchmark
+    tool on a phone prints only statistics; then ``samples_us`` is empty and ``stats_us`` has its
+    keys (min, avg, max, std, count, and median, p5, p95 where printed).
+    """
+
+    round: int
+    position: int  # in the round's random order
+    samples_us: tuple[float, ...] = ()
+    stats_us: dict[str, float] = field(default_factory=dict)
+    init_us: float | None = None
+    cpu_per_wall: float | None = None  # CPU time / wall time; 1.0 proves a single thread
+    before: Telemetry = field(default_factory=Telemetry)
+    after: Telemetry = field(default_factory=Telemetry)
+    op_profile: tuple[OpTiming, ...] = ()
+    error: str = ""  # why there are no samples
+
+    def __post_init__(self) -> None:
+        if not (self.samples_us or self.stats_us or self.error):
+            raise InvalidInput("a run needs samples, statistics or the error that prevented them")
+        if any(not sample > 0 for sample in self.samples_us):
+            raise InvalidInput(f"a sample must be positive, got {min(self.samples_us)} us")
+
+
+class Status(enum.Enum):
+    """VALID: use it. UNSTABLE: use with its reasons. FAILED: there is no number."""
+
+    VALID = "VALID"
+    UNSTABLE = "UNSTABLE"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    status: Status
+    reasons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.status is Status.VALID) == bool(self.reasons):
+            raise InvalidInput(f"{self.status.value} needs reasons exactly when it is not VALID")

@@ -1,0 +1,1 @@
+"""Detectors as values: genotype, graph, costs, and what is built from them."""
