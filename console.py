@@ -1,0 +1,126 @@
+"""What every command shares: one JSON object or a table, progress bars, errors as one line."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .errors import MnasFpnError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+INTERRUPTED = 130
+
+
+def command(group: click.Group, **options: Any) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command with ``--json``, whose return value is what that prints.
+
+    The function gets ``as_json`` and prints its own tables when it is False. Errors of ours become
+    one line on stderr and their exit code; Ctrl-C says that nothing is lost and exits with 130.
+    """
+
+    def wrap(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def run(as_json: bool, **arguments: Any) -> None:
+            try:
+                result = function(as_json=as_json, **arguments)
+            except MnasFpnError as error:
+                _fail(str(error), error.exit_code)
+            except KeyboardInterrupt:
+                _fail(
+                    "interrupted; what was finished is stored, the same command continues",
+                    INTERRUPTED,
+                )
+            except OSError as error:
+                # A full disk, a missing folder, a file without permission: the system's own words
+                # name what and where.
+                _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), 1)
+            else:
+                if as_json:
+                    click.echo(json.dumps(result, default=_plain, allow_nan=False))
+
+        option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+        return group.command(**options)(option(run))
+
+    return wrap
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"mnasfpn: {message}", err=True)
+    sys.exit(code)
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays
+        return value.tolist()
+    return str(value)
+
+
+@functools.cache
+def stdout() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = ""
+) -> None:
+    """A table; columns whose cells all begin with a digit, sign or dash are right-aligned."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, title_style="bold")
+    texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    for position, column in enumerate(columns):
+        numeric = all(not row[position] or row[position][0] in "0123456789+-.±" for row in texts)
+        table.add_column(column, justify="right" if numeric else "left")
+    for row in texts:
+        table.add_row(*row)
+    stdout().print(table)
+    if note:
+        stdout().print(note)
+
+
+@contextmanager
+def progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+    """A bar on stderr; call the yielded function with (done, total, what is going on).
+
+    Args:
+        quiet: no bar, as with ``--json``.
+    """
+    if quiet:
+        yield lambda done, total, what: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("[dim]{task.fields[what]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=None, what="")
+        yield lambda done, total, what="": bar.update(task, completed=done, total=total, what=what)
