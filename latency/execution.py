@@ -31,15 +31,30 @@ class Runtime:
     delegated: frozenset[str]
     fuses: bool
 
+    def delegates(self, layer: Layer) -> bool:
+        """Whether the delegate takes this layer.
 
-# Read off the interpreter's plan for every operator our writer knows: nearest resizing and a
-# maximum over the whole map stay with the interpreter, and so does anything foreign.
+        Of pools, only those that skip no pixel; of concatenations, those of up to five tensors.
+        """
+        if layer.op == "concat" and len(layer.inputs) > MOST_CONCATENATED:
+            return False
+        if layer.op in ("max_pool", "average_pool"):
+            window, stride = layer.attributes.window, layer.attributes.stride
+            if stride[0] > window[0] or stride[1] > window[1]:
+                return False
+        return layer.op in self.delegated
+
+
+MOST_CONCATENATED = 5
+
+# Read off the interpreter's plan for every operator our writer knows: nearest resizing stays with
+# the interpreter, and so does anything foreign.
 XNNPACK = Runtime(
     "xnnpack",
     frozenset(
         (
             *WINDOWED,
-            *("fully_connected", "global_average_pool", "resize_bilinear"),
+            *("fully_connected", "global_average_pool", "global_max_pool", "resize_bilinear"),
             *("add", "sub", "mul", "relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
             *("concat", "reshape", "pad", "quantize", "dequantize"),
         )
@@ -132,10 +147,10 @@ def partition(graph: Graph, runtime: Runtime) -> list[tuple[bool, list[Layer]]]:
     done = {layer.name for layer in graph.inputs}
     groups = []
     while waiting:
-        side = waiting[0].op in runtime.delegated
+        side = runtime.delegates(waiting[0])
         taken, left = [], []
         for layer in waiting:
-            if (layer.op in runtime.delegated) == side and done.issuperset(layer.inputs):
+            if runtime.delegates(layer) == side and done.issuperset(layer.inputs):
                 taken.append(layer)
                 done.add(layer.name)
             else:
