@@ -1,0 +1,1 @@
+"""Detection datasets: reading, generating and batching."""
