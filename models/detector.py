@@ -4,34 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from ..errors import InvalidInput
-from .backbones.mobilenet_v2 import mobilenet_v2
+from .backbones.backbone import Backbone as Backbone
+from .backbones.backbone import add_backbone, backbone_norm
 from .builder import GraphBuilder
 from .genotype import Genotype
 from .graph import Graph
-from .heads.mnasfpn import NORM, mnasfpn_head
+from .heads.mnasfpn import NORM as PYRAMID_NORM
+from .heads.mnasfpn import mnasfpn_head
+from .heads.nasfpn import NasFpn, nasfpn_head
 from .heads.predictor import SharedPredictor, shared_predictor
+from .heads.ssdlite import SsdLite, ssdlite
 
 COCO_CLASSES = 90
 
-
-@dataclass(frozen=True, slots=True)
-class Backbone:
-    """A classification network without its classifier.
-
-    Args:
-        name: ``mobilenet_v2``.
-        width: multiplier of all channel counts, rounded to multiples of 8.
-    """
-
-    name: Literal["mobilenet_v2"] = "mobilenet_v2"
-    width: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not self.width > 0:
-            raise InvalidInput(f"a backbone's width must be positive, got {self.width}")
+Head = Genotype | NasFpn | SsdLite
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +28,18 @@ class Detector:
 
     Args:
         backbone: feature extractor.
-        head: a MnasFPN genotype.
-        predictor: box and class predictor.
+        head: a MnasFPN genotype, a NAS-FPN cell, or SSDLite.
+        predictor: box and class predictor on a pyramid; None for SSDLite, which has its own.
         classes: without background; class scores have ``classes + 1`` slots, background first.
         input_size: pixels of the square input, a multiple of 64 so that level 6 has whole cells.
+
+    Raises:
+        InvalidInput: a size is out of range, or head and predictor do not belong together.
     """
 
     backbone: Backbone
-    head: Genotype
-    predictor: SharedPredictor
+    head: Head
+    predictor: SharedPredictor | None = None
     classes: int = COCO_CLASSES
     input_size: int = 320
 
@@ -59,6 +50,12 @@ class Detector:
             raise InvalidInput(
                 f"input size must be a multiple of 64 (stride of level 6), got {self.input_size}"
             )
+        if isinstance(self.head, SsdLite) and self.predictor is not None:
+            raise InvalidInput("SSDLite has its own predictors; leave the detector's predictor out")
+        if not isinstance(self.head, SsdLite) and self.predictor is None:
+            raise InvalidInput(
+                "a pyramid head needs a predictor, such as SharedPredictor(depth=64)"
+            )
 
     def graph(self) -> Graph:
         """The pruned graph from ``image`` [1, S, S, 3] in [-1, 1] to boxes and scores.
@@ -68,12 +65,33 @@ class Detector:
         """
         return _graph(self)
 
+    def unpruned_graph(self) -> Graph:
+        """The same with the blocks that nothing uses: what a count of all blocks would see."""
+        return _written(self)
+
+
+def default_detector(genotype: Genotype) -> Detector:
+    """A genotype on the paper's own backbone and predictor (Table 1, MobileNetV2 + MnasFPN)."""
+    return Detector(Backbone(), genotype, SharedPredictor())
+
 
 @lru_cache(maxsize=64)
 def _graph(detector: Detector) -> Graph:
+    return _written(detector).prune()
+
+
+def _written(detector: Detector) -> Graph:
     builder = GraphBuilder()
     image = builder.input("image", (1, detector.input_size, detector.input_size, 3))
-    endpoints = mobilenet_v2(builder, image, detector.backbone.width, NORM)
-    features = mnasfpn_head(builder, endpoints, detector.head)
-    outputs = shared_predictor(builder, features, detector.predictor, detector.classes + 1)
-    return builder.graph(outputs).prune()
+    slots = detector.classes + 1
+    if isinstance(detector.head, SsdLite):
+        norm = backbone_norm(detector.backbone)
+        endpoints = add_backbone(builder, image, detector.backbone, norm)
+        return builder.graph(ssdlite(builder, endpoints, detector.head, slots, norm))
+    assert detector.predictor is not None  # the constructor has checked
+    endpoints = add_backbone(builder, image, detector.backbone, PYRAMID_NORM)
+    if isinstance(detector.head, NasFpn):
+        features = nasfpn_head(builder, endpoints, detector.head)
+    else:
+        features = mnasfpn_head(builder, endpoints, detector.head)
+    return builder.graph(shared_predictor(builder, features, detector.predictor, slots))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from ..builder import GraphBuilder
 from ..graph import BatchNorm
 from ..rounding import round_channels
-from .endpoints import Endpoints, conv_attributes
+from .endpoints import Endpoints, conv_attributes, last_channels
+
+NORM = BatchNorm(epsilon=1e-3, momentum=0.997)
 
 # expansion t, channels c, repeats n, stride s
 STAGES = (
@@ -19,7 +21,9 @@ STAGES = (
 )
 
 
-def mobilenet_v2(builder: GraphBuilder, image: str, width: float, norm: BatchNorm) -> Endpoints:
+def mobilenet_v2(
+    builder: GraphBuilder, image: str, width: float, norm: BatchNorm, halved: bool = False
+) -> Endpoints:
     """Add the backbone to a graph.
 
     Returns:
@@ -36,13 +40,16 @@ def mobilenet_v2(builder: GraphBuilder, image: str, width: float, norm: BatchNor
         activation="relu6",
         **attributes,
     )
-    features: dict[str, str] = {}
-    block = 0
+    stride, block = 2, 0
+    at_stride: dict[int, str] = {}
     for expansion, channels, repeats, first_stride in STAGES:
-        filters = round_channels(channels * width)
         for repeat in range(repeats):
             name = f"backbone/block_{block}" if block else "backbone/expanded_conv"
-            stride = first_stride if repeat == 0 else 1
+            step = first_stride if repeat == 0 else 1
+            before, stride = stride, stride * step
+            share = 0.5 if halved and stride == 32 else 1.0
+            # keras.applications cuts to an integer before it rounds, and its weights must fit.
+            filters = round_channels(int(channels * width * share))
             y = x
             if expansion > 1:
                 y = builder.conv(
@@ -52,26 +59,15 @@ def mobilenet_v2(builder: GraphBuilder, image: str, width: float, norm: BatchNor
                     activation="relu6",
                     **attributes,
                 )
-                features[f"block_{block}_expand"] = y
-            y = builder.depthwise(
-                f"{name}_depthwise", y, 3, stride, activation="relu6", **attributes
-            )
+            if before < stride == 32:
+                ssd_first = y
+            y = builder.depthwise(f"{name}_depthwise", y, 3, step, activation="relu6", **attributes)
             y = builder.conv(f"{name}_project", y, filters, **attributes)
-            if stride == 1 and builder.channels(x) == filters:
+            if step == 1 and builder.channels(x) == filters:
                 y = builder.add(f"{name}_add", x, y)
             x = y
-            features[f"block_{block}"] = x
+            at_stride[stride] = x
             block += 1
-    last = builder.conv(
-        "backbone/Conv_1",
-        x,
-        round_channels(1280 * width) if width > 1 else 1280,
-        activation="relu6",
-        **attributes,
-    )
-    return Endpoints(
-        c3=features["block_5"],
-        c4=features["block_12"],
-        c5=features["block_16"],
-        ssd=(features["block_13_expand"], last),
-    )
+    filters = last_channels(1280, width, halved)
+    last = builder.conv("backbone/Conv_1", x, filters, activation="relu6", **attributes)
+    return Endpoints(c3=at_stride[8], c4=at_stride[16], c5=at_stride[32], ssd=(ssd_first, last))

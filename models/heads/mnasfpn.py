@@ -6,6 +6,7 @@ from ..backbones.endpoints import Endpoints
 from ..builder import GraphBuilder
 from ..genotype import LEVELS, MIN_LEVEL, Block, Genotype
 from ..graph import BatchNorm
+from .merge import merge
 
 # The released extractor's own values, for head and backbone alike.
 NORM = BatchNorm(epsilon=1e-2, momentum=0.99)
@@ -72,7 +73,7 @@ def _block(
             genotype.sdo,
         )
         resampled.append((x, level))
-    merged = _merge(builder, name, resampled, block)
+    merged = merge(builder, f"{name}/merge", resampled, block.merge, "relu6")
     x = builder.depthwise(
         f"{name}/depthwise",
         merged,
@@ -115,29 +116,4 @@ def _resample(
         x = builder.max_pool(f"{name}/pool", x, 3, stride)
     if level > target:
         x = builder.resize_nearest(f"{name}/resize", x, *size)
-    return x
-
-
-def _merge(builder: GraphBuilder, name: str, inputs: list[tuple[str, int]], block: Block) -> str:
-    """Sum, or the squeeze-excite merge, then ReLU6.
-
-    In ``se`` the coarser input (the first one, at equal levels) is squeezed by a global max, and
-    its sigmoid gates the other: coarser + sigmoid(max(coarser)) * other, as in NAS-FPN.
-    """
-    if block.merge == "se":
-        (first, first_level), (second, second_level) = inputs
-        coarse, fine = (first, second) if first_level >= second_level else (second, first)
-        squeezed = builder.unary(f"{name}/squeeze", "global_max_pool", coarse)
-        gate = builder.unary(f"{name}/gate", "sigmoid", squeezed)
-        gated = builder.mul(f"{name}/gated", fine, gate)
-        return builder.add(f"{name}/merge", coarse, gated, activation="relu6")
-    x, _ = inputs[0]
-    for position, (other, _) in enumerate(inputs[1:], start=1):
-        last = position == len(inputs) - 1
-        x = builder.add(
-            f"{name}/merge{position}" if not last else f"{name}/merge",
-            x,
-            other,
-            activation="relu6" if last else None,
-        )
     return x

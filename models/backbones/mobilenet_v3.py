@@ -1,0 +1,157 @@
+"""MobileNetV3 (Howard et al. 2019, Tables 1 and 2); layer names follow keras.applications."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..builder import GraphBuilder
+from ..graph import BatchNorm
+from ..rounding import round_channels
+from .endpoints import Endpoints, conv_attributes
+
+NORM = BatchNorm(epsilon=1e-3, momentum=0.99)  # section 6.1.1 of its paper
+SQUEEZE_RATIO = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One bottleneck: kernel, expansion ratio, output channels, squeeze-excite, hard-swish, stride.
+
+    Ratios rather than expanded sizes, because other widths round the product.
+    """
+
+    kernel: int
+    expansion: float
+    channels: int
+    squeeze: bool
+    swish: bool
+    stride: int
+
+
+LARGE = (
+    Row(3, 1, 16, False, False, 1),
+    Row(3, 4, 24, False, False, 2),
+    Row(3, 3, 24, False, False, 1),
+    Row(5, 3, 40, True, False, 2),
+    Row(5, 3, 40, True, False, 1),
+    Row(5, 3, 40, True, False, 1),
+    Row(3, 6, 80, False, True, 2),
+    Row(3, 2.5, 80, False, True, 1),
+    Row(3, 2.3, 80, False, True, 1),
+    Row(3, 2.3, 80, False, True, 1),
+    Row(3, 6, 112, True, True, 1),
+    Row(3, 6, 112, True, True, 1),
+    Row(5, 6, 160, True, True, 2),
+    Row(5, 6, 160, True, True, 1),
+    Row(5, 6, 160, True, True, 1),
+)
+SMALL = (
+    Row(3, 1, 16, True, False, 2),
+    Row(3, 72 / 16, 24, False, False, 2),
+    Row(3, 88 / 24, 24, False, False, 1),
+    Row(5, 4, 40, True, True, 2),
+    Row(5, 6, 40, True, True, 1),
+    Row(5, 6, 40, True, True, 1),
+    Row(5, 3, 48, True, True, 1),
+    Row(5, 3, 48, True, True, 1),
+    Row(5, 6, 96, True, True, 2),
+    Row(5, 6, 96, True, True, 1),
+    Row(5, 6, 96, True, True, 1),
+)
+
+
+def mobilenet_v3_large(
+    builder: GraphBuilder, image: str, width: float, norm: BatchNorm, halved: bool = False
+) -> Endpoints:
+    """Add MobileNetV3-Large: C3, C4, C5 are the last bottlenecks of strides 8, 16 and 32."""
+    return _mobilenet_v3(builder, image, LARGE, width, norm, halved)
+
+
+def mobilenet_v3_small(
+    builder: GraphBuilder, image: str, width: float, norm: BatchNorm, halved: bool = False
+) -> Endpoints:
+    """Add MobileNetV3-Small: C3, C4, C5 are the last bottlenecks of strides 8, 16 and 32."""
+    return _mobilenet_v3(builder, image, SMALL, width, norm, halved)
+
+
+def _mobilenet_v3(
+    builder: GraphBuilder,
+    image: str,
+    rows: tuple[Row, ...],
+    width: float,
+    norm: BatchNorm,
+    halved: bool,
+) -> Endpoints:
+    attributes = conv_attributes(norm)
+    # The stem keeps its 16 channels at every width, as in keras.applications.
+    x = _activated(builder, "backbone/conv", builder.conv, (image, 16, 3, 2), True, attributes)
+    stride = 2
+    at_stride: dict[int, str] = {}
+    for index, row in enumerate(rows):
+        name = f"backbone/expanded_conv_{index}" if index else "backbone/expanded_conv"
+        before, stride = stride, stride * row.stride
+        share = 0.5 if halved and stride == 32 else 1.0
+        filters = round_channels(row.channels * width * share)
+        expanded, x = _bottleneck(builder, name, x, row, filters, attributes)
+        at_stride[stride] = x
+        if before < stride == 32:
+            ssd_first = expanded
+    filters = round_channels(builder.channels(x) * 6)
+    last = _activated(builder, "backbone/conv_1", builder.conv, (x, filters), True, attributes)
+    return Endpoints(c3=at_stride[8], c4=at_stride[16], c5=at_stride[32], ssd=(ssd_first, last))
+
+
+def _bottleneck(
+    builder: GraphBuilder, name: str, x: str, row: Row, filters: int, attributes: dict[str, Any]
+) -> tuple[str, str]:
+    """Expand, depthwise, squeeze-excite, project; returns the expansion and the result."""
+    expanded = x
+    if row.expansion != 1:
+        size = round_channels(builder.channels(x) * row.expansion)
+        expanded = _activated(
+            builder, f"{name}_expand", builder.conv, (x, size), row.swish, attributes
+        )
+    y = _activated(
+        builder,
+        f"{name}_depthwise",
+        builder.depthwise,
+        (expanded, row.kernel, row.stride),
+        row.swish,
+        attributes,
+    )
+    if row.squeeze:
+        y = _squeeze_excite(builder, f"{name}_squeeze_excite", y, attributes)
+    y = builder.conv(f"{name}_project", y, filters, **attributes)
+    if row.stride == 1 and builder.channels(x) == filters:
+        y = builder.add(f"{name}_add", x, y)
+    return expanded, y
+
+
+def _activated(
+    builder: GraphBuilder,
+    name: str,
+    convolution: Any,
+    arguments: tuple[Any, ...],
+    swish: bool,
+    attributes: dict[str, Any],
+) -> str:
+    """A convolution and its activation: ReLU is fused, hard-swish is an operator of its own."""
+    activation = None if swish else "relu"
+    x: str = convolution(name, *arguments, activation=activation, **attributes)
+    return builder.unary(f"{name}_hard_swish", "hard_swish", x) if swish else x
+
+
+def _squeeze_excite(
+    builder: GraphBuilder, name: str, source: str, attributes: dict[str, Any]
+) -> str:
+    """Gate the channels; hard-sigmoid as the runtime has it: relu6(x + 3) / 6."""
+    channels = builder.channels(source)
+    biased = {**attributes, "norm": None, "bias": True}
+    squeezed = round_channels(channels * SQUEEZE_RATIO)
+    x = builder.unary(f"{name}_avg_pool", "global_average_pool", source)
+    x = builder.conv(f"{name}_conv", x, squeezed, activation="relu", **biased)
+    x = builder.conv(f"{name}_conv_1", x, channels, **biased)
+    x = builder.unary(f"{name}_gate_add", "add", x, constant=3.0, activation="relu6")
+    x = builder.unary(f"{name}_gate", "mul", x, constant=1 / 6)
+    return builder.mul(f"{name}_mul", source, x)

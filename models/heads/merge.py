@@ -1,0 +1,48 @@
+"""Merging two or more features of the same shape: a sum, or squeeze-excite."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ..builder import GraphBuilder
+from ..graph import Activation
+
+Merge = Literal["add", "se"]
+
+
+def merge(
+    builder: GraphBuilder,
+    name: str,
+    inputs: list[tuple[str, int]],
+    kind: Merge,
+    activation: Activation | None = None,
+) -> str:
+    """Merge features, then apply the activation; the result is called ``name``.
+
+    In ``se`` (NAS-FPN's global pooling) the coarser input, or the first one at equal levels, is
+    squeezed by a global max, and its sigmoid gates the other:
+    coarser + sigmoid(max(coarser)) * other.
+
+    Args:
+        inputs: (layer name, level it came from), all resampled to the same shape; two for ``se``.
+    """
+    if kind == "se":
+        (first, first_level), (second, second_level) = inputs
+        coarse, fine = (first, second) if first_level >= second_level else (second, first)
+        block = name.rpartition("/")[0]
+        squeezed = builder.unary(f"{block}/squeeze", "global_max_pool", coarse)
+        gate = builder.unary(f"{block}/gate", "sigmoid", squeezed)
+        gated = builder.mul(f"{block}/gated", fine, gate)
+        return builder.add(name, coarse, gated, activation=activation)
+    return add_all(builder, name, [source for source, _ in inputs], activation)
+
+
+def add_all(
+    builder: GraphBuilder, name: str, sources: list[str], activation: Activation | None = None
+) -> str:
+    """Sum of two or more layers, first to last; only the last addition has the activation."""
+    x, *others = sources
+    *early, last = others
+    for position, other in enumerate(early, start=1):
+        x = builder.add(f"{name}{position}", x, other)
+    return builder.add(name, x, last, activation=activation)

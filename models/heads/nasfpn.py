@@ -1,0 +1,184 @@
+"""NAS-FPN and NAS-FPNLite heads (Ghiasi et al. 2019): any cell as layers of a graph.
+
+The Lite form (MnasFPN paper, section 4) has separable convolutions and levels 3 to 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from ...errors import InvalidGraph
+from ..backbones.endpoints import Endpoints
+from ..builder import GraphBuilder
+from ..genotype import MIN_LEVEL
+from .merge import Merge, add_all, merge
+from .mnasfpn import HEAD_L2, NORM, SEPARABLE_STDDEV
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Two features, resampled to one level, merged and convolved.
+
+    Args:
+        inputs: two feature indices: 0.. are the pyramid's levels from 3 on, then the nodes before
+            this one in order.
+        level: resolution of the result (stride 2^level).
+        merge: ``add``, or ``se`` for global pooling attention (GP).
+    """
+
+    inputs: tuple[int, int]
+    level: int
+    merge: Merge = "add"
+
+    def __post_init__(self) -> None:
+        if len(self.inputs) != 2:
+            raise InvalidGraph(f"a NAS-FPN node takes 2 inputs, got {list(self.inputs)}")
+        if self.merge not in get_args(Merge):
+            raise InvalidGraph(f"merge must be 'add' or 'se', got {self.merge!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class NasFpn:
+    """A NAS-FPN cell and how often it is repeated.
+
+    The last nodes are the cell's outputs, one for each level 3..top_level in any order. An output
+    also adds every feature of its level that nothing has consumed so far (the leftover rule).
+
+    Args:
+        channels: C of every feature.
+        repeats: number of cells.
+        nodes: internal nodes, then the output nodes.
+        top_level: 6 (Lite, as in the MnasFPN paper) or 7 (the original).
+        separable: depthwise-separable convolutions (Lite) instead of full ones.
+    """
+
+    channels: int
+    repeats: int
+    nodes: tuple[Node, ...]
+    top_level: int = 6
+    separable: bool = True
+
+    def __post_init__(self) -> None:
+        if self.channels < 1 or self.repeats < 1:
+            raise InvalidGraph(
+                f"channels and repeats must be at least 1, got {self.channels} and {self.repeats}"
+            )
+        if self.top_level not in (6, 7):
+            raise InvalidGraph(f"the top level must be 6 or 7, got {self.top_level}")
+        levels = list(self.levels)
+        for index, node in enumerate(self.nodes, start=len(levels)):
+            if node.level not in levels:
+                raise InvalidGraph(
+                    f"node {index}: level {node.level} cannot be reached; the pyramid has levels "
+                    f"{levels}"
+                )
+            for source in node.inputs:
+                if not 0 <= source < index:
+                    raise InvalidGraph(
+                        f"node {index} takes feature {source}; it may take features 0..{index - 1}"
+                    )
+        outputs = sorted(node.level for node in self.nodes[-len(levels) :])
+        if outputs != levels:
+            raise InvalidGraph(
+                f"the last {len(levels)} nodes are the outputs and must have levels {levels} once "
+                f"each; got {outputs}"
+            )
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        return tuple(range(MIN_LEVEL, self.top_level + 1))
+
+
+def nasfpn_head(builder: GraphBuilder, endpoints: Endpoints, head: NasFpn) -> dict[int, str]:
+    """Add the lateral convolutions and all cells to a graph.
+
+    All nodes are written, used or not; ``Graph.prune`` removes what no output depends on.
+
+    Returns:
+        Level -> layer name of the last cell's outputs, ``head.channels`` channels each.
+    """
+    laterals = zip(head.levels, (endpoints.c3, endpoints.c4, endpoints.c5), strict=False)
+    features = [
+        builder.conv(f"head/lateral{level}", source, head.channels, norm=NORM, l2=HEAD_L2)
+        for level, source in laterals
+    ]
+    for level in head.levels[3:]:
+        features.append(builder.max_pool(f"head/lateral{level}/pool", features[-1], 2, 2))
+    for cell in range(head.repeats):
+        features = _cell(builder, f"head/cell{cell}", features, head)
+    return dict(zip(head.levels, features, strict=True))
+
+
+def _cell(builder: GraphBuilder, cell: str, cell_inputs: list[str], head: NasFpn) -> list[str]:
+    """One cell; returns its outputs in level order."""
+    features = list(zip(cell_inputs, head.levels, strict=True))
+    sizes = {level: builder.shape(name)[1:3] for name, level in features}
+    consumed: set[int] = set()
+    first_output = len(head.nodes) - len(head.levels)
+    outputs: dict[int, str] = {}
+    for position, node in enumerate(head.nodes):
+        name = f"{cell}/node{position}"
+        consumed.update(node.inputs)
+        leftovers: list[str] = []
+        if position >= first_output:
+            unused = [i for i in range(len(features)) if i not in consumed]
+            same_level = [i for i in unused if features[i][1] == node.level]
+            consumed.update(same_level)
+            leftovers = [features[i][0] for i in same_level]
+        inputs = [
+            (_resample(builder, f"{name}/in{i}", features[source], node.level, sizes), source)
+            for i, source in enumerate(node.inputs)
+        ]
+        merged = _merged(
+            builder, name, [(x, features[i][1]) for x, i in inputs], node.merge, leftovers
+        )
+        x = _convolution(builder, name, merged, head)
+        features.append((x, node.level))
+        if position >= first_output:
+            outputs[node.level] = x
+    return [outputs[level] for level in head.levels]
+
+
+def _merged(
+    builder: GraphBuilder,
+    name: str,
+    inputs: list[tuple[str, int]],
+    kind: Merge,
+    leftovers: list[str],
+) -> str:
+    """Merge, add what is left over, ReLU."""
+    if not leftovers:
+        return merge(builder, f"{name}/merge", inputs, kind, "relu")
+    x = merge(builder, f"{name}/merge", inputs, kind)
+    return add_all(builder, f"{name}/leftover", [x, *leftovers], "relu")
+
+
+def _resample(
+    builder: GraphBuilder,
+    name: str,
+    feature: tuple[str, int],
+    target: int,
+    sizes: dict[int, tuple[int, ...]],
+) -> str:
+    """Max-pool k x k with stride k down, nearest neighbour up; channels agree everywhere."""
+    source, level = feature
+    if level < target:
+        stride = 2 ** (target - level)
+        return builder.max_pool(f"{name}/pool", source, stride, stride)
+    if level > target:
+        return builder.resize_nearest(f"{name}/resize", source, *sizes[target])
+    return source
+
+
+def _convolution(builder: GraphBuilder, name: str, source: str, head: NasFpn) -> str:
+    """3x3 convolution and batch norm."""
+    if not head.separable:
+        return builder.conv(f"{name}/conv", source, head.channels, 3, norm=NORM, l2=HEAD_L2)
+    weights: dict[str, Any] = {
+        "initializer": "truncated_normal",
+        "stddev": SEPARABLE_STDDEV,
+        "l2": HEAD_L2,
+    }
+    x = builder.depthwise(f"{name}/depthwise", source, 3, **weights)
+    return builder.conv(f"{name}/pointwise", x, head.channels, norm=NORM, **weights)
