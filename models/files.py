@@ -230,8 +230,8 @@ def _as_detector(value: Genotype | Detector) -> Detector:
 def _require(path: Path) -> None:
     if not path.is_file():
         raise UnknownModel(
-            f"there is no file {str(path)!r}; give a path that exists, or one of "
-            f"{', '.join(PUBLISHED)}"
+            f"there is no file {str(path)!r}; check the path, or give a published name "
+            "(`mnasfpn models` lists them)"
         )
 
 

@@ -93,3 +93,97 @@ def published(name: str) -> Detector:
     raise UnknownModel(
         f"no published model is called {name!r}; {hint}known: {', '.join(PUBLISHED)}"
     )
+
+
+Convention = Literal["weights and biases", "all"]
+
+
+@dataclass(frozen=True, slots=True)
+class PaperFigures:
+    """What the paper prints for a system.
+
+    Args:
+        table: of the paper.
+        madds_b: multiply-accumulates, in billions.
+        params_m: parameters, in millions.
+        map_percent: mAP on COCO; test-dev in Table 1, val2017 in Table 3.
+        latency_ms: on a Pixel 1, one thread, batch 1, up to NMS.
+        counting: which parameters the figure counts; ``all`` includes batch norm's four vectors.
+        note: where our count has to differ, and why.
+    """
+
+    table: Literal[1, 3]
+    madds_b: float
+    params_m: float
+    map_percent: float
+    latency_ms: int
+    counting: Convention = "all"
+    note: str = ""
+
+
+_SSD: Convention = "weights and biases"
+PAPER: dict[str, PaperFigures] = {
+    "mobilenetv3-ssdlite-halved": PaperFigures(1, 0.51, 3.22, 22.0, 119, _SSD),
+    "mobilenetv3-ssdlite": PaperFigures(1, 0.62, 4.97, 22.0, 137, _SSD),
+    "mobilenetv2-ssdlite": PaperFigures(
+        1, 0.8, 4.3, 22.1, 163, _SSD, "80 classes: with 90 it would be 0.804 B and 4.450 M"
+    ),
+    "mnasneta1-ssdlite": PaperFigures(1, 0.8, 4.9, 23.0, 174, _SSD),
+    "mobilenetv2-nasfpnlite": PaperFigures(
+        1,
+        0.98,
+        2.02,
+        25.1,
+        202,
+        note=(
+            "no detector as described has both figures: MobileNetV2 up to C5 and 64-channel "
+            "lateral convolutions take 0.578 B and 1.809 M weights, six cells with one separable "
+            "block a level at least 0.060 B and 0.112 M; the 0.104 M weights then left are used "
+            "at most 2125 times each, which makes 0.859 B at most"
+        ),
+    ),
+    "mobilenetv2-mnasfpn-0.7": PaperFigures(
+        1, 0.53, 1.29, 23.8, 121, note="a predictor of depth 64 would give 0.569 B and 1.293 M"
+    ),
+    "mobilenetv3-mnasfpn": PaperFigures(1, 0.77, 3.46, 25.5, 168),
+    "mobilenetv2-mnasfpn": PaperFigures(1, 0.92, 2.50, 26.1, 183),
+    "mobilenetv2-mnasfpn-x4": PaperFigures(3, 0.90, 2.5, 24.9, 187),
+    "mobilenetv2-mnasfpn-x5": PaperFigures(3, 0.94, 2.6, 25.5, 196),
+    "mobilenetv2-mnasfpn-x4-nosdo": PaperFigures(3, 0.94, 2.5, 24.9, 195),
+    "mobilenetv2-mnasfpn-x5-nosdo": PaperFigures(3, 1.0, 2.6, 25.5, 207),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedRow:
+    """A system as built here, beside the paper's figures.
+
+    Args:
+        madds, params: counted on the graph, parameters by ``paper.counting``.
+        madds_deviation_percent, params_deviation_percent: ours from the paper's rounded figure.
+    """
+
+    name: str
+    madds: int
+    params: int
+    madds_deviation_percent: float
+    params_deviation_percent: float
+    paper: PaperFigures
+
+
+def published_table() -> tuple[PublishedRow, ...]:
+    """One row for each system, in the order of the paper's Tables 1 and 3."""
+    return tuple(_row(name, paper) for name, paper in PAPER.items())
+
+
+def _row(name: str, paper: PaperFigures) -> PublishedRow:
+    counted = cost(PUBLISHED[name].graph())
+    params = counted.params if paper.counting == "all" else counted.params_without_norm
+    return PublishedRow(
+        name,
+        counted.madds,
+        params,
+        round(100 * (counted.madds / (paper.madds_b * 1e9) - 1), 2),
+        round(100 * (params / (paper.params_m * 1e6) - 1), 2),
+        paper,
+    )
