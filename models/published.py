@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from ..errors import UnknownModel
 from .backbones.backbone import Backbone
+from .costs import cost
 from .detector import Detector
 from .genotype import Block, Genotype
 from .heads.nasfpn import NasFpn, Node
