@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import ValidationError
 
 from ..errors import InvalidInput, UnknownModel
+from .atomic import write_atomically
 from .backbones.backbone import Backbone, BackboneName
 from .detector import COCO_CLASSES, Detector, Head, default_detector
 from .genotype import Genotype
@@ -104,15 +104,7 @@ def load_genotype(path: str | os.PathLike[str]) -> Genotype:
 
 def save(value: Genotype | Detector, path: str | os.PathLike[str]) -> None:
     """Write JSON to a file, whole or not at all."""
-    target = Path(path)
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(to_json(value, indent=2) + "\n")
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_atomically(path, to_json(value, indent=2) + "\n")
 
 
 def to_json(value: Genotype | Detector, indent: int = 0) -> str:
