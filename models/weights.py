@@ -79,12 +79,15 @@ def random_weights(graph: Graph, seed: int, *, random_norm: bool = False) -> Wei
     Batch norm is the identity (gamma 1, beta 0, mean 0, variance 1).
 
     Args:
-        random_norm: draw batch norm around the identity instead, as after training: with it, a
-            mistake in folding shows.
+        random_norm: draw batch norm as after training instead: variances around those of what the
+            layers would see, everything else around the identity. With it, a mistake in folding
+            shows, and activations keep their scale through a deep network.
     """
     rng = np.random.default_rng(seed)
     weights: Weights = {}
+    power: dict[str, float] = {}  # mean square of a layer's output, roughly
     for layer in graph:
+        power[layer.name] = sum(power[name] for name in layer.inputs) or 1.0
         if layer.weights is None:
             continue
         if layer.attributes.shares is None:
@@ -92,23 +95,29 @@ def random_weights(graph: Graph, seed: int, *, random_norm: bool = False) -> Wei
             if layer.attributes.bias:
                 value = layer.attributes.bias_init
                 weights[f"{layer.name}/bias"] = np.full(layer.filters, value, np.float32)
+        kernel = weights[f"{layer.weights_from}/kernel"]
+        power[layer.name] *= float(np.square(kernel).sum()) / layer.filters
         if layer.attributes.norm is not None:
-            for vector, (least, most) in _NORM_RANGES.items():
-                value = 1.0 if vector in ("gamma", "variance") else 0.0
-                weights[f"{layer.name}/{vector}"] = (
-                    rng.uniform(least, most, layer.filters).astype(np.float32)
-                    if random_norm
-                    else np.full(layer.filters, value, np.float32)
-                )
+            weights |= _norm(layer, power[layer.name], rng if random_norm else None)
+            power[layer.name] = 1.0
     return weights
 
 
-_NORM_RANGES = {
-    "gamma": (0.8, 1.2),
-    "beta": (-0.2, 0.2),
-    "mean": (-0.2, 0.2),
-    "variance": (0.5, 1.5),
-}
+def _norm(layer: Layer, power: float, rng: np.random.Generator | None) -> Weights:
+    """Batch norm vectors: the identity, or random ones for inputs of that mean square."""
+
+    def around(value: float, spread: float, scale: float = 1.0) -> Array:
+        if rng is None:
+            return np.full(layer.filters, value, np.float32)
+        drawn = rng.uniform(value - spread, value + spread, layer.filters) * scale
+        return drawn.astype(np.float32)
+
+    return {
+        f"{layer.name}/gamma": around(1.0, 0.2),
+        f"{layer.name}/beta": around(0.0, 0.2),
+        f"{layer.name}/mean": around(0.0, 0.2, math.sqrt(power)),
+        f"{layer.name}/variance": around(1.0, 0.5, power),
+    }
 
 
 def _initial_kernel(layer: Layer, rng: np.random.Generator) -> Array:
