@@ -215,7 +215,8 @@ def draw(
     noisy = rng.gumbel(size=allowed.shape)
     if log_weights is not None:
         noisy += log_weights
-    return np.argmax(np.where(allowed, noisy, -np.inf), axis=1).astype(np.int64)
+    drawn: IntArray = np.argmax(np.where(allowed, noisy, -np.inf), axis=1)
+    return drawn
 
 
 def as_choices(rows: IntArray) -> list[Choices]:

@@ -33,7 +33,7 @@ def non_dominated(cost: npt.ArrayLike, value: npt.ArrayLike) -> IntArray:
         Indices in ascending order of cost (and so of value); equal points in the given order.
     """
     costs, values = _points(cost, value)
-    order = np.lexsort((-values, costs))  # by cost, of equal costs the best value first
+    order: IntArray = np.lexsort((-values, costs))  # by cost, of equal costs the best value first
     order = order[~(np.isnan(costs) | np.isnan(values))[order]]
     if not order.size:
         return order
@@ -44,7 +44,8 @@ def non_dominated(cost: npt.ArrayLike, value: npt.ArrayLike) -> IntArray:
     best_of_cost = v[first_of_cost]
     cheaper_best = np.concatenate([[-np.inf], np.maximum.accumulate(best_of_cost)[:-1]])
     beats_cheaper = (v > cheaper_best[group]) | (group == 0)
-    return order[beats_cheaper & (v == best_of_cost[group])]
+    kept: IntArray = order[beats_cheaper & (v == best_of_cost[group])]
+    return kept
 
 
 def hypervolume(cost: npt.ArrayLike, value: npt.ArrayLike, reference: tuple[float, float]) -> float:

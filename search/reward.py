@@ -31,7 +31,7 @@ class Reward:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.exponent) and self.exponent <= 0):
             raise InvalidInput(
-                f"the reward's exponent must be 0 or negative (slower is worse), got {self.exponent}"
+                f"the exponent must be 0 or negative (slower is worse), got {self.exponent}"
             )
         if not (math.isfinite(self.target_ms) and self.target_ms > 0):
             raise InvalidInput(f"the reward's target must be positive ms, got {self.target_ms}")

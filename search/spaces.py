@@ -163,11 +163,12 @@ class SearchSpace:
         return choices
 
     def _check_structure(self, genotype: Genotype) -> None:
-        got = (len(genotype.blocks), genotype.sdo, genotype.cell_residual)
-        expected = (self.space.blocks, self.space.sdo, self.space.cell_residual)
-        for what, ours, theirs in zip(
-            ("blocks", "sdo", "cell_residual"), expected, got, strict=True
-        ):
+        structure = {
+            "blocks": (self.space.blocks, len(genotype.blocks)),
+            "sdo": (self.space.sdo, genotype.sdo),
+            "cell_residual": (self.space.cell_residual, genotype.cell_residual),
+        }
+        for what, (ours, theirs) in structure.items():
             if ours != theirs:
                 raise InvalidInput(
                     f"the genotype is not in space {self.space.name!r}: {what} is {theirs}, "

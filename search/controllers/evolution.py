@@ -1,4 +1,4 @@
-"""Regularised evolution: tournament selection, and the oldest of the population dies (Real 2019)."""
+"""Regularised evolution: tournament selection, and the oldest die (Real et al. 2019)."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class PpoSettings:
     batch: int = 16
     epochs: int = 6
     clip: float = 0.2
-    entropy_weight: float = 0.01
+    entropy_weight: float = 0.03
     learning_rate: float = 5e-3
     baseline_decay: float = 0.8
     hidden: int = 64
@@ -115,9 +115,7 @@ class Ppo:
         waiting = self._memory.waiting
         found = next((i for i, p in enumerate(waiting) if p.choices == candidate), None)
         if found is None:
-            raise InvalidInput(
-                "feedback for a candidate that was not proposed, or had its feedback"
-            )
+            raise InvalidInput("feedback for a candidate that is not waiting for any")
         proposal = waiting.pop(found)
         if reward is None:
             return
