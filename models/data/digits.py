@@ -44,8 +44,8 @@ class DigitsSettings:
     validation: int = 192
     size: int = 128
     most: int = 4
-    smallest: float = 0.15
-    largest: float = 0.55
+    smallest: float = 0.2
+    largest: float = 0.6
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -206,8 +206,8 @@ def _paste(
     else:
         return pixels, None
     patch = pixels[y : y + height, x : x + width].astype(np.float32)
-    dark = patch.mean() > 127
-    colour = generator.uniform(0, 90, 3) if dark else generator.uniform(165, 255, 3)
+    bright = patch.mean() > 127
+    colour = generator.uniform(0, 60, 3) if bright else generator.uniform(195, 255, 3)
     blended = patch + ink[..., None] * (colour.astype(np.float32) - patch)
     result = pixels.copy()
     result[y : y + height, x : x + width] = np.clip(blended, 0, 255).astype(np.uint8)

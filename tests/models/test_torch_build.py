@@ -105,7 +105,7 @@ def test_an_operator_without_training_is_refused_by_name():
     builder = GraphBuilder()
     image = builder.input("image", (1, 4, 4, 2))
     graph = builder.graph([builder.unary("soft", "softmax", image)])
-    with pytest.raises(InvalidGraph, match="'soft'.*softmax.*Keras"):
+    with pytest.raises(InvalidGraph, match=r"'soft'.*softmax.*Keras"):
         TorchGraph(graph, {})
 
 
