@@ -47,6 +47,9 @@ class Device(Protocol):
     ) -> Iterator[tuple[Job, Run]]:
         """Visit every job once in the given order; yield each as soon as it is done.
 
+        A generator: the device rests while the caller does not ask for the next run, which is how
+        a campaign lets it cool down. It starts by making sure that the device can be reached, so
+        calling it again with the jobs that are left is a reconnect.
         A job that fails for a reason of its own yields a Run with ``error``; the round goes on.
 
         Raises:

@@ -61,7 +61,7 @@ class HostDevice:
             soc=_cpu_name(),
             os=f"{platform.system()} {platform.release()}",
             abi=platform.machine(),
-            runtime=f"{found[0]} {found[1]}",
+            runtime=f"{found[0]} {found[1]}, Python {platform.python_version()}",
             cores=() if self.core is None else (self.core,),
         )
 

@@ -78,12 +78,15 @@ class Run:
     after: Telemetry = field(default_factory=Telemetry)
     op_profile: tuple[OpTiming, ...] = ()
     error: str = ""  # why there are no samples
+    clock_us: float | None = None  # fixed arithmetic beside the samples: the core's speed (PC)
 
     def __post_init__(self) -> None:
         if not (self.samples_us or self.stats_us or self.error):
             raise InvalidInput("a run needs samples, statistics or the error that prevented them")
         if any(not sample > 0 for sample in self.samples_us):
             raise InvalidInput(f"a sample must be positive, got {min(self.samples_us)} us")
+        if self.clock_us is not None and not self.clock_us > 0:
+            raise InvalidInput(f"clock_us must be positive, got {self.clock_us}")
 
 
 class Status(enum.Enum):
@@ -102,3 +105,33 @@ class Verdict:
     def __post_init__(self) -> None:
         if (self.status is Status.VALID) == bool(self.reasons):
             raise InvalidInput(f"{self.status.value} needs reasons exactly when it is not VALID")
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What a model costs on a device, together with every raw run it was derived from.
+
+    Built by ``protocol.measurement``; the derived numbers are never kept without their runs.
+
+    Args:
+        key: the job's key.
+        centre_us: the protocol's statistic over the runs it stands on; None when FAILED.
+        spread: (slowest - fastest) / fastest of those runs; None when FAILED.
+        count: single inferences in all runs, disturbed ones included.
+    """
+
+    key: str
+    device: DeviceInfo
+    runs: tuple[Run, ...]
+    centre_us: float | None
+    spread: float | None
+    count: int
+    verdict: Verdict
+
+    def __post_init__(self) -> None:
+        failed = self.verdict.status is Status.FAILED
+        if failed != (self.centre_us is None) or failed != (self.spread is None):
+            raise InvalidInput(
+                f"measurement of {self.key!r} is {self.verdict.status.value} with centre "
+                f"{self.centre_us} us; it has a centre and a spread exactly when it did not fail"
+            )

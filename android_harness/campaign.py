@@ -1,0 +1,159 @@
+"""A measuring campaign: rounds in seeded random order, a sentinel throughout, resume, retries."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from ..errors import InvalidInput, StableDeviceError, TransientDeviceError
+from .device import Device, Job, RunSettings
+from .measurement import Run, Status, Telemetry
+from .protocol import Protocol, judge
+
+#: How often a resting device is asked for its temperature.
+COOLDOWN_POLL_S = 5.0
+
+
+def campaign(
+    device: Device,
+    jobs: Sequence[Job],
+    protocol: Protocol,
+    seed: int,
+    settings: RunSettings | None = None,
+    *,
+    sentinel: Job,
+    already: Mapping[str, Sequence[Run]] | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Iterator[tuple[Job, Run]]:
+    """Measure until every job is VALID or its bound is reached; yield each run as it happens.
+
+    Store a run before asking for the next: then an interruption loses nothing, and the next call
+    with the stored runs as ``already`` measures only what is missing. A job that is VALID is never
+    visited again; one that is UNSTABLE or FAILED gets new rounds in a new call. Nothing is shared
+    between campaigns: two devices are two calls in two threads.
+
+    Args:
+        seed: of the order of every round, with the round's number; store it.
+        settings: of a visit; by default the protocol's.
+        sentinel: visited at both ends of a round and every ``sentinel_every`` jobs; yielded like
+            any other job.
+        already: stored runs by key, the sentinel's among them.
+
+    Raises:
+        InvalidInput: two jobs with one key, or a job with the sentinel's.
+        TransientDeviceError: the device did not come back within the protocol's retries.
+        StableDeviceError: the device cannot go on.
+    """
+    _check_keys(jobs, sentinel)
+    settings = settings or protocol.run_settings()
+    runs: defaultdict[str, list[Run]] = defaultdict(list)
+    for key, stored in (already or {}).items():
+        runs[key] += stored
+    start = 1 + max((run.round for stored in runs.values() for run in stored), default=-1)
+    errors: Counter[str] = Counter()
+    pending = [job for job in jobs if not _valid(job, runs, protocol, sentinel)]
+    if not pending:
+        return
+    rest_c = _hottest_c(device.telemetry())
+    for number in range(start, start + protocol.rounds + protocol.extra_rounds):
+        order = round_order(pending, sentinel, protocol, seed, number)
+        for job, run in _round(device, order, settings, number, protocol, sleep):
+            runs[job.key].append(run)
+            errors[job.key] += bool(run.error)
+            yield job, run
+            rest_c = _cool_down(device, run, rest_c, protocol, sleep)
+        pending = [
+            job
+            for job in pending
+            if errors[job.key] < protocol.error_runs and not _valid(job, runs, protocol, sentinel)
+        ]
+        if not pending:
+            return
+
+
+def round_order(
+    jobs: Sequence[Job], sentinel: Job, protocol: Protocol, seed: int, number: int
+) -> list[Job]:
+    """The jobs shuffled by seed and round, with the sentinel first, last and in between."""
+    shuffled = sorted(jobs, key=lambda job: job.key)  # the same order whatever the caller's
+    random.Random(f"{seed}/{number}").shuffle(shuffled)
+    order = [sentinel]
+    for start in range(0, len(shuffled), protocol.sentinel_every):
+        order += [*shuffled[start : start + protocol.sentinel_every], sentinel]
+    return order
+
+
+def _round(
+    device: Device,
+    order: Sequence[Job],
+    settings: RunSettings,
+    number: int,
+    protocol: Protocol,
+    sleep: Callable[[float], None],
+) -> Iterator[tuple[Job, Run]]:
+    """One round, begun again at the job that was interrupted after each transient error."""
+    done = failures = 0
+    while done < len(order):
+        try:
+            for job, run in device.run_round(order[done:], settings, number):
+                done, failures = done + 1, 0
+                yield job, replace(run, position=done - 1)
+        except TransientDeviceError as error:
+            failures += 1
+            if failures > protocol.retries:
+                raise TransientDeviceError(
+                    f"{error} (gave up after {protocol.retries} retries at {order[done].key}; "
+                    "finished runs are kept: start the same command again to go on)"
+                ) from error
+            sleep(protocol.retry_wait_s * 2 ** (failures - 1))
+        else:
+            if done < len(order):
+                raise StableDeviceError(
+                    f"the device ended round {number} after {done} of {len(order)} visits without "
+                    "saying why; this is a defect of its driver"
+                )
+
+
+def _cool_down(
+    device: Device,
+    run: Run,
+    rest_c: float | None,
+    protocol: Protocol,
+    sleep: Callable[[float], None],
+) -> float | None:
+    """Wait until the device is at most ``cooldown_c`` above its temperature at rest.
+
+    Returns the temperature at rest: what a device still has when the time is up is what it rests
+    at under this work, and waiting for less again after every visit would never end.
+    """
+    now_c = _hottest_c(run.after)
+    if rest_c is None or now_c is None:
+        return rest_c
+    waited_s = 0.0
+    while now_c > rest_c + protocol.cooldown_c and waited_s < protocol.cooldown_timeout_s:
+        sleep(COOLDOWN_POLL_S)
+        waited_s += COOLDOWN_POLL_S
+        now_c = _hottest_c(device.telemetry()) or now_c
+    return max(rest_c, now_c - protocol.cooldown_c)
+
+
+def _hottest_c(telemetry: Telemetry) -> float | None:
+    readable = [value for value in telemetry.temperature_c.values() if not isinstance(value, str)]
+    return max(readable, default=None)
+
+
+def _valid(job: Job, runs: Mapping[str, Sequence[Run]], protocol: Protocol, sentinel: Job) -> bool:
+    verdict = judge(runs.get(job.key, ()), protocol, runs.get(sentinel.key, ()))
+    return verdict.status is Status.VALID
+
+
+def _check_keys(jobs: Sequence[Job], sentinel: Job) -> None:
+    repeated = [key for key, n in Counter(job.key for job in (*jobs, sentinel)).items() if n > 1]
+    if repeated:
+        raise InvalidInput(
+            f"{len(repeated)} keys name more than one job, {repeated[0]!r} first; expected a key "
+            "of its own for every job and for the sentinel"
+        )

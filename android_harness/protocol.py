@@ -1,0 +1,367 @@
+"""The measuring protocol: named limits, one robust statistic, and the verdict. Pure functions.
+
+How a number comes about. Each model is visited once in each of several rounds; a round is a new
+process that visits the models in a new random order. One run's figure is a low or middle percentile
+of its repeats (``Protocol.statistics``). Where the device reports how fast its core was
+(``Run.clock_us``, this PC), the figure is brought to a common clock. A measurement stands on its
+``agreeing`` fastest undisturbed runs, because whatever disturbs a run makes it slower: their median
+is the centre, their range the spread. Slower and disturbed runs stay in the record.
+
+Every limit is in ``docs/protocol.md`` with its source and with the experiment behind it.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InvalidInput
+from .device import RunSettings
+from .measurement import DeviceInfo, Measurement, Run, Status, Verdict
+
+#: Statistics of raw samples, under the names that benchmark tools print.
+STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
+    "min": min,
+    "p5": lambda samples: float(np.percentile(samples, 5)),
+    "median": statistics.median,
+    "p95": lambda samples: float(np.percentile(samples, 95)),
+    "avg": statistics.fmean,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """Every limit of a campaign. Only ``max_spread`` and ``cooldown_timeout_s`` are published.
+
+    Args:
+        statistics: what is read off a run, by preference; tools of different age print different
+            ones.
+        rounds: processes in which each model must have been measured.
+        agreeing: that many of the fastest undisturbed runs must agree within ``max_spread``.
+        extra_rounds: more rounds for models that are not VALID after ``rounds``.
+        warmup_runs, warmup_min_s, runs, min_s, max_s, timeout_s: one visit; see ``RunSettings``.
+        sentinel_every: the sentinel is visited once per this many models, and at both ends.
+        max_spread: between processes. Source: 5 %, microsoft/nn-Meter discussion 119.
+        max_sentinel_drift: of the sentinel beside a run, from its median over the campaign.
+        min_clock_share: effective frequency of a run, as a share of the best run's.
+        max_thermal_status: Android's scale; 0 is none, 1 is light throttling.
+        max_cpu_per_wall: more CPU time than this per wall time means a second thread.
+        cooldown_c: a device this much warmer than at rest waits before the next visit ...
+        cooldown_timeout_s: ... at most this long. Source: 5 min, the MLPerf mobile application.
+        retries: reconnects in a row without a finished run before a transient error is final.
+        retry_wait_s: before the first of them; doubled each time.
+        error_runs: a model that failed this often in a campaign is not tried again in it.
+
+    Raises:
+        InvalidInput: a limit outside its range; the message names it.
+    """
+
+    name: str
+    statistics: tuple[str, ...]
+    rounds: int
+    agreeing: int = 3
+    extra_rounds: int = 3
+    warmup_runs: int = 3
+    warmup_min_s: float = 0.0
+    runs: int = 20
+    min_s: float = 0.0
+    max_s: float = 10.0
+    timeout_s: float = 120.0
+    sentinel_every: int = 25
+    max_spread: float = 0.05
+    max_sentinel_drift: float = 0.03
+    min_clock_share: float = 0.95
+    max_thermal_status: int = 0
+    max_cpu_per_wall: float = 1.1
+    cooldown_c: float = 5.0
+    cooldown_timeout_s: float = 300.0
+    retries: int = 3
+    retry_wait_s: float = 1.0
+    error_runs: int = 2
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.statistics if name not in STATISTICS]
+        if unknown or not self.statistics:
+            raise InvalidInput(
+                f"protocol {self.name!r} reads statistics {self.statistics}; expected one or more "
+                f"of {', '.join(STATISTICS)}"
+            )
+        for name in ("agreeing", "runs", "sentinel_every", "error_runs"):
+            self._at_least(name, 1)
+        self._at_least("rounds", self.agreeing)
+        for name in _NOT_NEGATIVE:
+            self._at_least(name, 0)
+        if not 0 < self.max_s <= self.timeout_s:
+            raise InvalidInput(
+                f"protocol {self.name!r}: max_s is {self.max_s}; expected above 0 and at most "
+                f"timeout_s, {self.timeout_s}"
+            )
+
+    def run_settings(self, *, xnnpack: bool = True, op_profile: bool = False) -> RunSettings:
+        return RunSettings(
+            warmup_runs=self.warmup_runs,
+            warmup_min_s=self.warmup_min_s,
+            runs=self.runs,
+            min_s=self.min_s,
+            max_s=self.max_s,
+            xnnpack=xnnpack,
+            op_profile=op_profile,
+            timeout_s=self.timeout_s,
+        )
+
+    def _at_least(self, name: str, least: float) -> None:
+        value = getattr(self, name)
+        if not value >= least:
+            raise InvalidInput(
+                f"protocol {self.name!r}: {name} is {value}; expected {least} or more"
+            )
+
+
+_NOT_NEGATIVE = (
+    "extra_rounds",
+    "warmup_runs",
+    "warmup_min_s",
+    "min_s",
+    "max_spread",
+    "max_sentinel_drift",
+    "min_clock_share",
+    "max_thermal_status",
+    "max_cpu_per_wall",
+    "cooldown_c",
+    "cooldown_timeout_s",
+    "retries",
+    "retry_wait_s",
+)
+
+#: A PC: noisy, so more processes of fewer repeats. It does not rest: a fan keeps it at a
+#: temperature of its own under load, and the clock probe sees what heat does to it.
+HOST = Protocol(
+    "host",
+    statistics=("p5",),
+    rounds=5,
+    warmup_runs=2,
+    runs=5,
+    min_s=0.01,
+    cooldown_timeout_s=0.0,
+)
+#: A phone with one pinned big core: quiet, but it heats up and every process costs a second.
+PHONE = Protocol("phone", statistics=("median", "avg"), rounds=3, warmup_min_s=0.1, min_s=0.2)
+
+
+def protocol_for(device: DeviceInfo) -> Protocol:
+    return HOST if device.serial == "host" else PHONE
+
+
+def figure_us(run: Run, protocol: Protocol) -> float:
+    """The protocol's statistic of one run, at the clock the core had.
+
+    Raises:
+        InvalidInput: the run failed, or has none of the protocol's statistics.
+    """
+    for name in protocol.statistics:
+        if run.samples_us:
+            return STATISTICS[name](run.samples_us)
+        if name in run.stats_us:
+            return run.stats_us[name]
+    raise InvalidInput(
+        f"protocol {protocol.name!r} reads {' or '.join(protocol.statistics)}; the run has "
+        f"{', '.join(run.stats_us) or f'only an error: {run.error}'}"
+    )
+
+
+def reference_clock_us(runs: Iterable[Run]) -> float | None:
+    """The clock that centres refer to: the median over the runs; None if one of them has none."""
+    clocks = [run.clock_us for run in runs if not run.error]
+    known = [clock for clock in clocks if clock is not None]
+    return statistics.median(known) if known and len(known) == len(clocks) else None
+
+
+def centre_us(runs: Sequence[Run], protocol: Protocol, clock_us: float | None = None) -> float:
+    """Median of the ``agreeing`` fastest runs, at ``clock_us``.
+
+    ``clock_us`` must be the same for all models that are compared; left out, it is the median of
+    these runs alone.
+    """
+    costs = _standing(runs, protocol)
+    scale = clock_us or reference_clock_us(runs)
+    return statistics.median(costs) * (scale if scale and _clocked(runs) else 1.0)
+
+
+def spread(runs: Sequence[Run], protocol: Protocol) -> float:
+    """(slowest - fastest) / fastest of the ``agreeing`` fastest runs; 0 for a single run."""
+    costs = _standing(runs, protocol)
+    return costs[-1] / costs[0] - 1
+
+
+def count(run: Run) -> int:
+    """Single inferences of a run."""
+    return len(run.samples_us) or int(run.stats_us.get("count", 0))
+
+
+def effective_mhz(run: Run) -> float | None:
+    """Mean frequency during the run, from the time spent in each; of the fastest cluster."""
+    return max(
+        (mhz for name in run.after.time_in_state for mhz in _mean_mhz(run, name)), default=None
+    )
+
+
+def judge(
+    runs: Sequence[Run], protocol: Protocol, sentinel_runs: Sequence[Run] | None = None
+) -> Verdict:
+    """VALID, UNSTABLE with every reason, or FAILED with the last error.
+
+    Args:
+        runs: all runs of one model, failed ones included.
+        sentinel_runs: the sentinel's in the same campaign; None when there was no sentinel, which
+            leaves drift unseen. Later rounds than the model's own are not looked at, so that a
+            verdict never changes once the model is done.
+    """
+    usable = [run for run in runs if not run.error]
+    if not usable:
+        return Verdict(Status.FAILED, (runs[-1].error if runs else "never measured",))
+    reasons = []
+    if len(usable) < protocol.rounds:
+        failed = f", {len(runs) - len(usable)} failed" if len(runs) > len(usable) else ""
+        reasons.append(f"measured in {len(usable)} of {protocol.rounds} processes{failed}")
+    disturbed = disturbances(usable, protocol, sentinel_runs)
+    steady = [run for run, why in zip(usable, disturbed, strict=True) if not why]
+    if len(steady) < protocol.agreeing:
+        reasons += [
+            f"round {run.round}: {text}"
+            for run, why in zip(usable, disturbed, strict=True)
+            for text in why
+        ]
+    apart = spread(_stood_on(usable, steady, protocol), protocol)
+    if apart > protocol.max_spread:
+        reasons.append(
+            f"the {protocol.agreeing} fastest processes are {apart:.1%} apart, "
+            f"limit {protocol.max_spread:.0%}"
+        )
+    threads = [run.cpu_per_wall for run in usable if run.cpu_per_wall is not None]
+    if threads and statistics.median(threads) > protocol.max_cpu_per_wall:
+        reasons.append(
+            f"{statistics.median(threads):.2f} s of CPU time per second: more than one thread"
+        )
+    return Verdict(Status.UNSTABLE, tuple(reasons)) if reasons else Verdict(Status.VALID)
+
+
+def disturbances(
+    runs: Sequence[Run], protocol: Protocol, sentinel_runs: Sequence[Run] | None
+) -> list[tuple[str, ...]]:
+    """For each run without error, why it does not count; empty when it does."""
+    last = max((run.round for run in runs), default=0)
+    sentinels = [run for run in sentinel_runs or () if not run.error and run.round <= last]
+    speeds = [mhz for run in (*runs, *sentinels) if (mhz := effective_mhz(run)) is not None]
+    result = []
+    for run in runs:
+        why = []
+        if count(run) < protocol.runs:
+            why.append(f"{count(run)} repeats of {protocol.runs}")
+        status = run.after.thermal_status
+        if isinstance(status, int) and status > protocol.max_thermal_status:
+            why.append(f"thermal status {status}")
+        mhz = effective_mhz(run)
+        if mhz is not None and mhz < protocol.min_clock_share * max(speeds):
+            why.append(f"{mhz:.0f} MHz on average, {max(speeds):.0f} MHz in the best run")
+        if sentinel_runs is not None:
+            why += _drift(run, sentinels, protocol)
+        result.append(tuple(why))
+    return result
+
+
+def measurement(
+    key: str,
+    device: DeviceInfo,
+    runs: Sequence[Run],
+    protocol: Protocol,
+    sentinel_runs: Sequence[Run] | None = None,
+    clock_us: float | None = None,
+) -> Measurement:
+    """Statistics and verdict of one model, with its runs; see ``centre_us`` for ``clock_us``."""
+    verdict = judge(runs, protocol, sentinel_runs)
+    usable = [run for run in runs if not run.error]
+    centre, apart = None, None
+    if usable:
+        disturbed = disturbances(usable, protocol, sentinel_runs)
+        steady = [run for run, why in zip(usable, disturbed, strict=True) if not why]
+        stood_on = _stood_on(usable, steady, protocol)
+        centre, apart = centre_us(stood_on, protocol, clock_us), spread(stood_on, protocol)
+    return Measurement(key, device, tuple(runs), centre, apart, sum(map(count, usable)), verdict)
+
+
+def measurements(
+    device: DeviceInfo,
+    runs: Mapping[str, Sequence[Run]],
+    protocol: Protocol,
+    sentinel_key: str | None = None,
+) -> dict[str, Measurement]:
+    """Every model of a store at one common clock, so that they can be compared and added up.
+
+    Args:
+        runs: all runs by key, the sentinel's under ``sentinel_key``; it is not in the result.
+    """
+    clock_us = reference_clock_us(run for of_key in runs.values() for run in of_key)
+    sentinels = None if sentinel_key is None else runs.get(sentinel_key, ())
+    return {
+        key: measurement(key, device, of_key, protocol, sentinels, clock_us)
+        for key, of_key in runs.items()
+        if key != sentinel_key
+    }
+
+
+def _clocked(runs: Sequence[Run]) -> bool:
+    return all(run.clock_us is not None for run in runs)
+
+
+def _costs(runs: Sequence[Run], protocol: Protocol) -> list[float]:
+    """Figures that may be compared: per clock probe where every run has one."""
+    if _clocked(runs):
+        return [figure_us(run, protocol) / (run.clock_us or 1.0) for run in runs]
+    return [figure_us(run, protocol) for run in runs]
+
+
+def _standing(runs: Sequence[Run], protocol: Protocol) -> list[float]:
+    if not runs:
+        raise InvalidInput("no runs; a centre and a spread need at least one without error")
+    return sorted(_costs(runs, protocol))[: protocol.agreeing]
+
+
+def _stood_on(usable: Sequence[Run], steady: Sequence[Run], protocol: Protocol) -> Sequence[Run]:
+    """Undisturbed runs where there are enough of them, else all: then the verdict says so."""
+    return steady if len(steady) >= protocol.agreeing else usable
+
+
+def _drift(run: Run, sentinels: Sequence[Run], protocol: Protocol) -> list[str]:
+    """The sentinel's nearest visits before and after the run, against its median."""
+    before = [other for other in sentinels if _before(other, run)]
+    after = [other for other in sentinels if other.round == run.round and not _before(other, run)]
+    beside = [
+        max(before, key=lambda other: other.position, default=None),
+        min(after, key=lambda other: other.position, default=None),
+    ]
+    near = [other for other in beside if other is not None]
+    if not near:
+        return ["no sentinel run in this round"]
+    usual = statistics.median(_costs(sentinels, protocol))
+    drift = min(_costs(near, protocol)) / usual - 1
+    if abs(drift) <= protocol.max_sentinel_drift:
+        return []
+    return [f"the sentinel beside it drifted {drift:+.1%}, limit {protocol.max_sentinel_drift:.0%}"]
+
+
+def _before(other: Run, run: Run) -> bool:
+    return other.round == run.round and other.position < run.position
+
+
+def _mean_mhz(run: Run, name: str) -> list[float]:
+    """Mean frequency of one cluster between the two telemetries; empty when time stood still."""
+    before = run.before.time_in_state.get(name, {})
+    after = run.after.time_in_state[name]
+    spent = {khz: ticks - before.get(khz, 0) for khz, ticks in after.items()}
+    total = sum(spent.values())
+    return (
+        [sum(int(khz) * ticks for khz, ticks in spent.items()) / total / 1e3] if total > 0 else []
+    )
