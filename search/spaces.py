@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 from ..errors import InvalidInput
 from ..models.genotype import LEVELS, Block, Genotype
+from ..models.heads.nasfpn import NasFpn, Node
 from ..models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space
+from .cells import Cell
 from .decisions import Choices, Decision, Decisions, Option
 
-# Paper Table 2, first row: F = C, no size-dependent ordering, no residual around the cell.
+Head = Literal["mnasfpn", "nasfpn"]
+
+# Paper Table 2, first row: F = C, no size-dependent ordering, no residual around the cell; instead
+# NAS-FPN's rule that outputs take in the features that nothing has consumed.
 NAS_FPNLITE_S = Space(
     "nas-fpnlite-s", channels=(64,), kernels=(3,), expansions=(), sdo=False, cell_residual=False
 )
 
-SPACES = {space.name: space for space in (NAS_FPNLITE_S, NO_EXPAND, MNASFPN, CONN_SEARCH)}
+SPACES: dict[str, tuple[Space, Head]] = {
+    "nas-fpnlite-s": (NAS_FPNLITE_S, "nasfpn"),
+    "no-expand": (NO_EXPAND, "mnasfpn"),
+    "mnasfpn": (MNASFPN, "mnasfpn"),
+    "conn-search": (CONN_SEARCH, "mnasfpn"),
+}
 
 # The paper's Table 2 prints these sizes.
 PAPER_CARDINALITY = {
@@ -34,14 +45,14 @@ CARDINALITY_NOTE = (
 )
 
 
-def named_space(name: str) -> Space:
-    """A space of the paper.
+def search_space(name: str, repeats: int = 3) -> SearchSpace:
+    """A space of the paper by name.
 
     Raises:
         InvalidInput: no space is called so.
     """
     try:
-        return SPACES[name]
+        return SearchSpace(SPACES[name][0], repeats, SPACES[name][1])
     except KeyError:
         raise InvalidInput(
             f"no search space is called {name!r}; known: {', '.join(SPACES)}"
@@ -54,15 +65,18 @@ class SearchSpace:
 
     Args:
         space: tables of what may be chosen. Tables with one entry are no decision.
-        repeats: cells of every genotype while searching; no decision in the paper either.
+        repeats: cells of every head while searching; no decision in the paper either.
+        head: what the choices describe: a MnasFPN genotype, or a NAS-FPN cell.
 
     Raises:
         InvalidInput: the space offers the squeeze-excite merge to blocks of more than two inputs,
-            or more inputs than the first block has features to choose from.
+            more inputs than the first block has features to choose from, or to a NAS-FPN cell what
+            only a MnasFPN cell has.
     """
 
     space: Space
     repeats: int = 3
+    head: Head = "mnasfpn"
 
     def __post_init__(self) -> None:
         if "se" in self.space.merges and set(self.space.in_degrees) != {2}:
@@ -74,6 +88,14 @@ class SearchSpace:
             raise InvalidInput(
                 f"space {self.space.name!r}: in-degrees must be 2 to {len(LEVELS)}, "
                 f"got {self.space.in_degrees}"
+            )
+        plain = ((3,), (), (2,), False, False)
+        space = self.space
+        got = (space.kernels, space.expansions, space.in_degrees, space.sdo, space.cell_residual)
+        if self.head == "nasfpn" and got != plain:
+            raise InvalidInput(
+                f"space {space.name!r}: a NAS-FPN cell has kernel 3, two inputs, no expansion, no "
+                "size-dependent ordering and no cell residual"
             )
 
     @cached_property
@@ -123,8 +145,8 @@ class SearchSpace:
         least = next(i for i, degree in enumerate(degrees) if int(degree or 0) > _number(kind))
         return position[f"{block}/degree"], least
 
-    def decode(self, choices: Choices) -> Genotype:
-        """The genotype that these choices describe.
+    def decode(self, choices: Choices) -> Cell:
+        """The cell that these choices describe.
 
         Raises:
             InvalidInput: they are no candidate of this space.
@@ -133,26 +155,35 @@ class SearchSpace:
         values = {name: options[0] for name, options in self.tables.items()}
         for decision, choice in zip(self.decisions, choices, strict=True):
             values[decision.name] = decision.options[choice]
+        blocks = tuple(_block(values, f"block{i}") for i in range(self.space.blocks))
+        if self.head == "nasfpn":
+            nodes = tuple(Node((b.inputs[0], b.inputs[1]), b.level, b.merge) for b in blocks)
+            return NasFpn(_int(values["channels"]), self.repeats, nodes)
         return Genotype(
             channels=_int(values["channels"]),
             repeats=self.repeats,
-            blocks=tuple(_block(values, f"block{i}") for i in range(self.space.blocks)),
+            blocks=blocks,
             sdo=self.space.sdo,
             cell_residual=self.space.cell_residual,
         )
 
-    def encode(self, genotype: Genotype) -> Choices:
-        """The choices that decode to this genotype (its repeats do not matter).
+    def encode(self, cell: Cell) -> Choices:
+        """The choices that decode to this cell (its repeats do not matter).
 
         Raises:
-            InvalidInput: the genotype is not in this space; the message names what is not.
+            InvalidInput: the cell is not in this space; the message names what is not.
         """
+        if isinstance(cell, NasFpn) != (self.head == "nasfpn"):
+            raise InvalidInput(
+                f"space {self.space.name!r} holds {self.head} cells, got a {type(cell).__name__}"
+            )
+        genotype = _as_genotype(cell)
         self._check_structure(genotype)
         values = _values(genotype)
         for name, options in self.tables.items():
             if name in values and values[name] not in options:
                 raise InvalidInput(
-                    f"the genotype is not in space {self.space.name!r}: its {name} is "
+                    f"the cell is not in space {self.space.name!r}: its {name} is "
                     f"{values[name]!r}, which is none of {list(options)}"
                 )
         choices = tuple(
@@ -171,7 +202,7 @@ class SearchSpace:
         for what, (ours, theirs) in structure.items():
             if ours != theirs:
                 raise InvalidInput(
-                    f"the genotype is not in space {self.space.name!r}: {what} is {theirs}, "
+                    f"the cell is not in space {self.space.name!r}: {what} is {theirs}, "
                     f"the space has {ours}"
                 )
 
@@ -189,11 +220,6 @@ class SearchSpace:
         return int(exact // choices**self.space.blocks * choices**expansion_decisions)
 
 
-def with_repeats(genotype: Genotype, repeats: int) -> Genotype:
-    """The same cell, repeated otherwise."""
-    return replace(genotype, repeats=repeats)
-
-
 def _block(values: dict[str, Option], name: str) -> Block:
     degree = _int(values[f"{name}/degree"])
     merge = values[f"{name}/merge"]
@@ -205,6 +231,14 @@ def _block(values: dict[str, Option], name: str) -> Block:
         kernel=_int(values[f"{name}/kernel"]),
         merge="se" if merge == "se" else "add",
     )
+
+
+def _as_genotype(cell: Cell) -> Genotype:
+    """A NAS-FPN cell's nodes as blocks; its leftover rule has no place there and is understood."""
+    if isinstance(cell, Genotype):
+        return cell
+    blocks = tuple(Block(node.inputs, node.level, merge=node.merge) for node in cell.nodes)
+    return Genotype(cell.channels, cell.repeats, blocks, sdo=False, cell_residual=False)
 
 
 def _values(genotype: Genotype) -> dict[str, Option]:

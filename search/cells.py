@@ -1,0 +1,113 @@
+"""Cells that searches find: one spelling for the same network, other repeats, JSON."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+
+from ..errors import InvalidInput
+from ..models.files import from_json, to_json
+from ..models.genotype import LEVELS, Block, Genotype
+from ..models.heads.nasfpn import NasFpn
+
+Cell = Genotype | NasFpn
+
+
+def canonical(cell: Cell) -> Cell:
+    """The same network in one spelling, so that none is trained twice.
+
+    A MnasFPN cell loses its unused blocks, and its blocks and added inputs get one order. In a
+    NAS-FPN cell no block is unused (outputs take in what is left over, in order), so there only the
+    added inputs are sorted.
+
+    Two cells with the same canonical form are the same network. The opposite holds but for cells
+    with twin blocks (equal inputs and attributes), whose order is not settled.
+    """
+    if isinstance(cell, NasFpn):
+        nodes = tuple(
+            replace(node, inputs=(min(node.inputs), max(node.inputs)))
+            if node.merge == "add"
+            else node
+            for node in cell.nodes
+        )
+        return replace(cell, nodes=nodes)
+    return _canonical_genotype(cell)
+
+
+def with_repeats(cell: Cell, repeats: int) -> Cell:
+    """The same cell, repeated otherwise."""
+    return replace(cell, repeats=repeats)
+
+
+def cell_to_json(cell: Cell) -> str:
+    """One line. A genotype's is the text of a genotype file."""
+    if isinstance(cell, Genotype):
+        return to_json(cell)
+    return msgspec.json.encode({"kind": "nasfpn", **msgspec.to_builtins(cell)}).decode()
+
+
+def cell_from_json(text: str, where: str = "JSON") -> Cell:
+    """Inverse of ``cell_to_json``.
+
+    Raises:
+        InvalidInput: the text is no cell; the message names the field.
+    """
+    try:
+        tree = msgspec.json.decode(text)
+        if isinstance(tree, dict) and tree.pop("kind", None) == "nasfpn":
+            return msgspec.convert(tree, NasFpn)
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(f"{where}: {error}") from None
+    cell = from_json(text, where)
+    if not isinstance(cell, Genotype):
+        raise InvalidInput(f"{where}: expected a cell, got a whole detector")
+    return cell
+
+
+def _canonical_genotype(genotype: Genotype) -> Genotype:
+    used = _used(genotype)
+    first_output = len(LEVELS) + len(genotype.blocks) - len(LEVELS)
+    renamed = {index: index for index in range(len(LEVELS))}
+    blocks: list[Block] = []
+    internal = [index for index in sorted(used) if index < first_output]
+    outputs = [index for index in sorted(used) if index >= first_output]
+    for waiting in (internal, outputs):
+        while waiting:
+            ready = {
+                index: _rename(block, renamed)
+                for index in waiting
+                if set((block := _block(genotype, index)).inputs) <= set(renamed)
+            }
+            chosen = min(ready, key=lambda index: _order(ready[index]))
+            renamed[chosen] = len(LEVELS) + len(blocks)
+            blocks.append(ready[chosen])
+            waiting.remove(chosen)
+    return replace(genotype, blocks=tuple(blocks))
+
+
+def _block(genotype: Genotype, index: int) -> Block:
+    return genotype.blocks[index - len(LEVELS)]
+
+
+def _used(genotype: Genotype) -> set[int]:
+    """Feature indices of the blocks that reach an output of the cell."""
+    used: set[int] = set()
+    stack = list(genotype.outputs.values())
+    while stack:
+        index = stack.pop()
+        if index not in used:
+            used.add(index)
+            sources = _block(genotype, index).inputs
+            stack.extend(source for source in sources if source >= len(LEVELS))
+    return used
+
+
+def _rename(block: Block, renamed: dict[int, int]) -> Block:
+    """New feature indices; a sum does not depend on the order of its inputs."""
+    inputs = tuple(renamed[source] for source in block.inputs)
+    return replace(block, inputs=tuple(sorted(inputs)) if block.merge == "add" else inputs)
+
+
+def _order(block: Block) -> tuple[int, tuple[int, ...], int, int, str]:
+    return (block.level, block.inputs, block.expansion or 0, block.kernel, block.merge)
