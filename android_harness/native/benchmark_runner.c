@@ -111,5 +111,7 @@ int main(int argc, char **argv) {
     printf("INFO: Memory footprint delta from the start of the tool (MB): init=%g overall=%g\n",
            init_mb - start_mb, peak_memory_mb() - start_mb);
     if (flags.enable_op_profiling) print_op_profile(&profile, &flags);
+    if (flags.enable_op_profiling && *flags.op_samples_file)
+        write_op_samples(&profile, flags.op_samples_file);
     return EXIT_SUCCESS;
 }

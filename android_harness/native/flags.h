@@ -1,4 +1,7 @@
-/* Command line flags: the names, defaults and echo labels of benchmark_model, as one table. */
+/* Command line flags: the names, defaults and echo labels of benchmark_model, as one table.
+ *
+ * op_samples_file alone is ours: every sample of every operator, where that tool keeps averages.
+ */
 #ifndef MNASFPN_FLAGS_H
 #define MNASFPN_FLAGS_H
 
@@ -21,6 +24,7 @@
     F(string, op_profiling_output_mode, "stdout", "Op profiling output mode")                      \
     F(string, op_profiling_output_file, "", "Op profiling output file")                            \
     F(string, profiling_output_csv_file, "", "CSV File to export profiling data to")               \
+    F(string, op_samples_file, "", "Op samples file")                                              \
     F(bool, use_xnnpack, true, "Use xnnpack")
 
 typedef const char *string;

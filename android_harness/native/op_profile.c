@@ -131,6 +131,19 @@ static void print_rows(FILE *file, const OpProfile *profile, bool csv) {
     fprintf(file, "\n");
 }
 
+static FILE *open_or_exit(const char *path) {
+    FILE *file = fopen(path, "w");
+    if (file) return file;
+    fprintf(stderr, "ERROR: cannot write the operator profile to %s\n", path);
+    exit(EXIT_FAILURE);
+}
+
+static void close_or_exit(FILE *file, const char *path) {
+    if (!fclose(file)) return;
+    fprintf(stderr, "ERROR: cannot write the operator profile to %s\n", path);
+    exit(EXIT_FAILURE);
+}
+
 void print_op_profile(const OpProfile *profile, const Flags *flags) {
     const char *path = flags->op_profiling_output_file;
     bool csv = !strcmp(flags->op_profiling_output_mode, "csv");
@@ -138,20 +151,25 @@ void print_op_profile(const OpProfile *profile, const Flags *flags) {
         path = flags->profiling_output_csv_file;
         csv = true;
     }
-    FILE *file = *path ? fopen(path, "w") : stdout;
-    if (!file) {
-        fprintf(stderr, "ERROR: cannot write the operator profile to %s\n", path);
-        exit(EXIT_FAILURE);
-    }
+    FILE *file = *path ? open_or_exit(path) : stdout;
     fprintf(file, "%sOperator-wise Profiling Info for Regular Benchmark Runs:\n",
             csv ? "" : "INFO: ");
     print_rows(file, profile, csv);
-    if (file != stdout && fclose(file)) {
-        fprintf(stderr, "ERROR: cannot write the operator profile to %s\n", path);
-        exit(EXIT_FAILURE);
-    }
+    if (file != stdout) close_or_exit(file, path);
     if (csv) return;
     printf("Timings (microseconds): ");
     print_statistics(&profile->totals);
     printf("\nMemory (bytes): count=0\n%zu nodes observed\n\n", profile->count);
+}
+
+void write_op_samples(const OpProfile *profile, const char *path) {
+    FILE *file = open_or_exit(path);
+    for (size_t i = 0; i < profile->count; i++) {
+        const Row *row = &profile->rows[i];
+        fprintf(file, "%s\t%s\t", row->type, row->name);
+        for (size_t k = 0; k < row->samples.count; k++)
+            fprintf(file, k ? " %lld" : "%lld", (long long)row->samples.values_us[k]);
+        fputc('\n', file);
+    }
+    close_or_exit(file, path);
 }

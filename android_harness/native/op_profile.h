@@ -32,4 +32,7 @@ void end_profiled_run(OpProfile *profile, const Model *model);
 /* As `Run Order` text with benchmark_model's columns, or as its CSV, to stdout or a file. */
 void print_op_profile(const OpProfile *profile, const Flags *flags);
 
+/* One line per operator: type, tab, name, tab, its samples in microseconds separated by spaces. */
+void write_op_samples(const OpProfile *profile, const char *path);
+
 #endif
