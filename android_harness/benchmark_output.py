@@ -231,7 +231,7 @@ def _two_stats(run: list[str]) -> tuple[Stats | None, Stats]:
             f"{run[announced[0]]!r}; the output is damaged, run again"
         )
     end = next((i for i, line in enumerate(run) if _SUMMARY.fullmatch(line)), len(run))
-    found = []
+    found: list[Stats | None] = []
     for start, stop in ((announced[0], announced[1]), (announced[1], max(end, announced[1]))):
         counts = [line for line in run[start:stop] if line.startswith("count=")]
         if len(counts) != 1:
@@ -245,6 +245,11 @@ def _two_stats(run: list[str]) -> tuple[Stats | None, Stats]:
         raise BenchmarkOutputError(
             f"the benchmark tool measured nothing: {counts[0]!r} after {run[announced[1]]!r}; "
             "ask for at least one run, without --dry_run, and allow more seconds"
+        )
+    if warmup and (warmup.median_us is None) != (measured.median_us is None):
+        raise BenchmarkOutputError(
+            f"only one of two lines of statistics has percentiles, the last is {counts[0]!r}; "
+            "the output is damaged, run again"
         )
     return warmup, measured
 
