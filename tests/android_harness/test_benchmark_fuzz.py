@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,7 +32,6 @@ FOREIGN = (
     "Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 3, Inference (avg): 4",
     "Running benchmark for at least 1 iterations and at least 0.5 seconds",
     "\x00\xff\ufffd",
-    "",
 )
 
 Mutation = Callable[[random.Random, str], str]
@@ -147,10 +145,7 @@ def test_damaged_lines(name: str, kind: str) -> None:
     truth = parse_output(*BASES[name])
     for output in damaged(name, OF_LINES[kind], kind):
         assert output.measured == truth.measured
-        assert output.warmup is not None
-        assert truth.warmup is not None
-        # A line broken within its last number leaves a spread of the warm-up that nobody uses.
-        assert replace(output.warmup, std_us=0) == replace(truth.warmup, std_us=0)
+        assert output.warmup == truth.warmup
         assert output.init_us in (truth.init_us, None)
         assert output.first_inference_us == truth.first_inference_us
         assert output.memory_mb.items() <= truth.memory_mb.items()
