@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import InvalidInput
 from ..models.graph import Activation, Graph, Layer
+from ..models.ops import SOURCES
 from .kernels import DTYPE_BYTES, WINDOWED, Kernel, same_output
 
 
@@ -143,8 +144,8 @@ def partition(graph: Graph, runtime: Runtime) -> list[tuple[bool, list[Layer]]]:
     Layers become ready when all they read is there, so one pass over a graph in computing order
     collects all that a group can take.
     """
-    waiting = [layer for layer in graph if layer.op != "input"]
-    done = {layer.name for layer in graph.inputs}
+    waiting = [layer for layer in graph if layer.op not in SOURCES]
+    done = {layer.name for layer in graph if layer.op in SOURCES}
     groups = []
     while waiting:
         side = runtime.delegates(waiting[0])

@@ -43,6 +43,8 @@ class Attributes:
     window: tuple[int, int] = (1, 1)  # of a pool
     target: Shape | None = None  # of a resize (H, W), reshape, input or foreign operator
     axis: int = -1  # of a concat
+    groups: int = 1  # of a conv
+    keepdims: bool = True  # of a global pool; without, its output is (N, C)
     pads: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))  # (top, bottom), (left, right)
     constant: float | None = None  # second operand of a one-input add, sub or mul
     activation: Activation | None = None  # fused into conv, dense, add, sub, mul, pool
@@ -54,6 +56,7 @@ class Attributes:
     bias_init: float = 0.0
     l2: float = 0.0
     label: str = ""  # name of a foreign operator
+    weights_dtype: str = "float32"  # of the stored kernel, in files that compress it
 
 
 DEFAULT = Attributes()

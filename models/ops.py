@@ -56,8 +56,10 @@ def _conv(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | No
     (shape,) = inputs
     assert weights is not None  # the Layer constructor has checked
     kernel_h, kernel_w, channels, filters = weights
-    if channels != shape[3]:  # no grouped convolution in any system of the paper
-        raise InvalidGraph(f"kernel takes {channels} channels, its input has {shape[3]}")
+    groups = attributes.groups
+    if channels * groups != shape[3] or filters % groups:
+        per_group = f" in each of {groups} groups" if groups > 1 else ""
+        raise InvalidGraph(f"kernel takes {channels} channels{per_group}, its input has {shape[3]}")
     return (shape[0], *_window(shape, (kernel_h, kernel_w), attributes), filters)
 
 
@@ -86,13 +88,21 @@ def _pool(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | No
 
 def _global_pool(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
     (shape,) = inputs
-    return (shape[0], 1, 1, shape[3])
+    return (shape[0], 1, 1, shape[3]) if attributes.keepdims else (shape[0], shape[3])
+
+
+def _target(attributes: Attributes) -> Shape:
+    if attributes.target is None:
+        raise InvalidGraph("needs a target shape; set the attribute `target`")
+    return attributes.target
 
 
 def _resize(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
     (shape,) = inputs
-    assert attributes.target is not None
-    return (shape[0], *attributes.target, shape[3])
+    target = _target(attributes)
+    if len(target) != 2:
+        raise InvalidGraph(f"a resize takes a height and a width as target, got {target}")
+    return (shape[0], *target, shape[3])
 
 
 def _elementwise(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
@@ -121,8 +131,7 @@ def _concat(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | 
 
 def _reshape(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
     (shape,) = inputs
-    target = attributes.target
-    assert target is not None
+    target = _target(attributes)
     if math.prod(target) != math.prod(shape):
         raise InvalidGraph(f"{shape} has another number of elements than {target}")
     return target
@@ -136,8 +145,7 @@ def _pad(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | Non
 
 def _given(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
     """The layer itself states its shape (graph inputs, and operators of foreign files)."""
-    assert attributes.target is not None
-    return attributes.target
+    return _target(attributes)
 
 
 def _no_madds(output: Shape, weights: Shape) -> int:
@@ -168,8 +176,11 @@ class Op:
 
 MANY = 1_000_000
 
+SOURCES = ("input", "constant")  # there before anything is computed
+
 OPS: dict[str, Op] = {
     "input": Op(_given, (0, 0)),
+    "constant": Op(_given, (0, 0)),  # of a foreign file, where an operator reads one as an input
     "conv": Op(_conv, (1, 1), 4, _conv_madds),
     "depthwise_conv": Op(_depthwise, (1, 1), 4, _depthwise_madds),
     "fully_connected": Op(_dense, (1, 1), 2, _dense_madds),
