@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..errors import InvalidInput, StableDeviceError, TransientDeviceError
 from .device import Device, Job, RunSettings
 from .measurement import Run, Status, Telemetry
-from .protocol import Protocol, judge
+from .protocol import Protocol, condensed, judge
 
 #: How often a resting device is asked for its temperature.
 COOLDOWN_POLL_S = 5.0
@@ -51,7 +51,7 @@ def campaign(
     settings = settings or protocol.run_settings()
     runs: defaultdict[str, list[Run]] = defaultdict(list)
     for key, stored in (already or {}).items():
-        runs[key] += stored
+        runs[key] += [condensed(run, protocol) for run in stored]
     start = 1 + max((run.round for stored in runs.values() for run in stored), default=-1)
     errors: Counter[str] = Counter()
     pending = [job for job in jobs if not _valid(job, runs, protocol, sentinel)]
@@ -61,7 +61,7 @@ def campaign(
     for number in range(start, start + protocol.rounds + protocol.extra_rounds):
         order = round_order(pending, sentinel, protocol, seed, number)
         for job, run in _round(device, order, settings, number, protocol, sleep):
-            runs[job.key].append(run)
+            runs[job.key].append(condensed(run, protocol))
             errors[job.key] += bool(run.error)
             yield job, run
             rest_c = _cool_down(device, run, rest_c, protocol, sleep)

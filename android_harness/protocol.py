@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
 
@@ -172,6 +173,14 @@ def figure_us(run: Run, protocol: Protocol) -> float:
     )
 
 
+def condensed(run: Run, protocol: Protocol) -> Run:
+    """The run with the two numbers the verdict needs in place of its samples: light to keep."""
+    if run.error:
+        return run
+    stats = {protocol.statistics[0]: figure_us(run, protocol), "count": float(count(run))}
+    return replace(run, samples_us=(), stats_us=stats)
+
+
 def reference_clock_us(runs: Iterable[Run]) -> float | None:
     """The clock that centres refer to: the median over the runs; None if one of them has none."""
     clocks = [run.clock_us for run in runs if not run.error]
@@ -219,22 +228,28 @@ def judge(
             leaves drift unseen. Later rounds than the model's own are not looked at, so that a
             verdict never changes once the model is done.
     """
+    return _assess(runs, protocol, sentinel_runs)[0]
+
+
+def _assess(
+    runs: Sequence[Run], protocol: Protocol, sentinel_runs: Sequence[Run] | None
+) -> tuple[Verdict, Sequence[Run]]:
+    """The verdict, and the runs that centre and spread stand on: the undisturbed ones where there
+    are enough of them, else all, and then the verdict says so."""
     usable = [run for run in runs if not run.error]
     if not usable:
-        return Verdict(Status.FAILED, (runs[-1].error if runs else "never measured",))
+        why = runs[-1].error if runs else "never measured"
+        return Verdict(Status.FAILED, (why,)), usable
     reasons = []
     if len(usable) < protocol.rounds:
         failed = f", {len(runs) - len(usable)} failed" if len(runs) > len(usable) else ""
         reasons.append(f"measured in {len(usable)} of {protocol.rounds} processes{failed}")
-    disturbed = disturbances(usable, protocol, sentinel_runs)
-    steady = [run for run, why in zip(usable, disturbed, strict=True) if not why]
-    if len(steady) < protocol.agreeing:
-        reasons += [
-            f"round {run.round}: {text}"
-            for run, why in zip(usable, disturbed, strict=True)
-            for text in why
-        ]
-    apart = spread(_stood_on(usable, steady, protocol), protocol)
+    disturbed = list(zip(usable, disturbances(usable, protocol, sentinel_runs), strict=True))
+    standing = [run for run, why in disturbed if not why]
+    if len(standing) < protocol.agreeing:
+        reasons += [f"round {run.round}: {text}" for run, why in disturbed for text in why]
+        standing = usable
+    apart = spread(standing, protocol)
     if apart > protocol.max_spread:
         reasons.append(
             f"the {protocol.agreeing} fastest processes are {apart:.1%} apart, "
@@ -245,7 +260,8 @@ def judge(
         reasons.append(
             f"{statistics.median(threads):.2f} s of CPU time per second: more than one thread"
         )
-    return Verdict(Status.UNSTABLE, tuple(reasons)) if reasons else Verdict(Status.VALID)
+    verdict = Verdict(Status.UNSTABLE, tuple(reasons)) if reasons else Verdict(Status.VALID)
+    return verdict, standing
 
 
 def disturbances(
@@ -255,6 +271,9 @@ def disturbances(
     last = max((run.round for run in runs), default=0)
     sentinels = [run for run in sentinel_runs or () if not run.error and run.round <= last]
     speeds = [mhz for run in (*runs, *sentinels) if (mhz := effective_mhz(run)) is not None]
+    costs = _costs(sentinels, protocol)
+    usual = statistics.median(costs) if costs else 1.0
+    relative = [(other, cost / usual) for other, cost in zip(sentinels, costs, strict=True)]
     result = []
     for run in runs:
         why = []
@@ -267,7 +286,7 @@ def disturbances(
         if mhz is not None and mhz < protocol.min_clock_share * max(speeds):
             why.append(f"{mhz:.0f} MHz on average, {max(speeds):.0f} MHz in the best run")
         if sentinel_runs is not None:
-            why += _drift(run, sentinels, protocol)
+            why += _drift(run, relative, protocol)
         result.append(tuple(why))
     return result
 
@@ -281,15 +300,16 @@ def measurement(
     clock_us: float | None = None,
 ) -> Measurement:
     """Statistics and verdict of one model, with its runs; see ``centre_us`` for ``clock_us``."""
-    verdict = judge(runs, protocol, sentinel_runs)
-    usable = [run for run in runs if not run.error]
-    centre, apart = None, None
-    if usable:
-        disturbed = disturbances(usable, protocol, sentinel_runs)
-        steady = [run for run, why in zip(usable, disturbed, strict=True) if not why]
-        stood_on = _stood_on(usable, steady, protocol)
-        centre, apart = centre_us(stood_on, protocol, clock_us), spread(stood_on, protocol)
-    return Measurement(key, device, tuple(runs), centre, apart, sum(map(count, usable)), verdict)
+    verdict, standing = _assess([condensed(run, protocol) for run in runs], protocol, sentinel_runs)
+    return Measurement(
+        key,
+        device,
+        tuple(runs),
+        centre_us(standing, protocol, clock_us) if standing else None,
+        spread(standing, protocol) if standing else None,
+        sum(map(count, runs)),
+        verdict,
+    )
 
 
 def measurements(
@@ -297,14 +317,23 @@ def measurements(
     runs: Mapping[str, Sequence[Run]],
     protocol: Protocol,
     sentinel_key: str | None = None,
+    clock_us: float | None = None,
 ) -> dict[str, Measurement]:
     """Every model of a store at one common clock, so that they can be compared and added up.
 
     Args:
         runs: all runs by key, the sentinel's under ``sentinel_key``; it is not in the result.
+        clock_us: the common clock. Two sets of measurements that are compared (a table and the
+            models it predicts, the same models twice) need the same one, say
+            ``reference_clock_us`` of the first: a PC's usual clock differs by percent from one
+            minute to the next. Left out, it is the median over these runs.
     """
-    clock_us = reference_clock_us(run for of_key in runs.values() for run in of_key)
-    sentinels = None if sentinel_key is None else runs.get(sentinel_key, ())
+    clock_us = clock_us or reference_clock_us(chain.from_iterable(runs.values()))
+    sentinels = (
+        None
+        if sentinel_key is None
+        else [condensed(run, protocol) for run in runs.get(sentinel_key, ())]
+    )
     return {
         key: measurement(key, device, of_key, protocol, sentinels, clock_us)
         for key, of_key in runs.items()
@@ -329,31 +358,29 @@ def _standing(runs: Sequence[Run], protocol: Protocol) -> list[float]:
     return sorted(_costs(runs, protocol))[: protocol.agreeing]
 
 
-def _stood_on(usable: Sequence[Run], steady: Sequence[Run], protocol: Protocol) -> Sequence[Run]:
-    """Undisturbed runs where there are enough of them, else all: then the verdict says so."""
-    return steady if len(steady) >= protocol.agreeing else usable
+def _drift(run: Run, sentinels: Sequence[tuple[Run, float]], protocol: Protocol) -> list[str]:
+    """The faster of the sentinel's visits just before and just after the run.
 
-
-def _drift(run: Run, sentinels: Sequence[Run], protocol: Protocol) -> list[str]:
-    """The sentinel's nearest visits before and after the run, against its median."""
-    before = [other for other in sentinels if _before(other, run)]
-    after = [other for other in sentinels if other.round == run.round and not _before(other, run)]
-    beside = [
-        max(before, key=lambda other: other.position, default=None),
-        min(after, key=lambda other: other.position, default=None),
+    Args:
+        sentinels: each with its cost over the median of all.
+    """
+    beside = [(other, cost) for other, cost in sentinels if other.round == run.round]
+    before = [pair for pair in beside if pair[0].position < run.position]
+    after = [pair for pair in beside if pair[0].position > run.position]
+    near = [
+        *sorted(before, key=_position)[-1:],
+        *sorted(after, key=_position)[:1],
     ]
-    near = [other for other in beside if other is not None]
     if not near:
         return ["no sentinel run in this round"]
-    usual = statistics.median(_costs(sentinels, protocol))
-    drift = min(_costs(near, protocol)) / usual - 1
+    drift = min(cost for _, cost in near) - 1
     if abs(drift) <= protocol.max_sentinel_drift:
         return []
     return [f"the sentinel beside it drifted {drift:+.1%}, limit {protocol.max_sentinel_drift:.0%}"]
 
 
-def _before(other: Run, run: Run) -> bool:
-    return other.round == run.round and other.position < run.position
+def _position(pair: tuple[Run, float]) -> int:
+    return pair[0].position
 
 
 def _mean_mhz(run: Run, name: str) -> list[float]:
