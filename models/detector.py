@@ -66,8 +66,10 @@ class Detector:
         return _graph(self)
 
     def unpruned_graph(self) -> Graph:
-        """The same with the blocks that nothing uses: what a count of all blocks would see."""
-        return _written(self)
+        """The same with the head's unused blocks: what a count of all blocks would see."""
+        written = _written(self)
+        head = (layer.name for layer in written if layer.part == "head")
+        return Graph(written.prune((*written.outputs, *head)).layers, written.outputs)
 
 
 def default_detector(genotype: Genotype) -> Detector:
