@@ -241,6 +241,7 @@ def _kernel(graph: Graph, layer: Layer) -> Kernel:
         window=window,
         stride=attributes.stride if windowed else (1, 1),
         dilation=attributes.dilation if windowed else (1, 1),
+        groups=attributes.groups,
         activation=attributes.activation,
         dtype=layer.dtype,
         label=attributes.label,

@@ -35,6 +35,7 @@ class Kernel:
         op: a key of :data:`mnasfpn.models.ops.OPS`.
         inputs, output: shapes, NHWC with batch 1; constants are not inputs.
         window, stride, dilation: (height, width) of convolutions and pools.
+        groups: of a grouped convolution.
         activation: fused.
         dtype: of the output.
         label: name of a ``foreign`` operator.
@@ -46,6 +47,7 @@ class Kernel:
     window: Pair = (1, 1)
     stride: Pair = (1, 1)
     dilation: Pair = (1, 1)
+    groups: int = 1
     activation: Activation | None = None
     dtype: str = "float32"
     label: str = ""
@@ -64,9 +66,12 @@ class Kernel:
     def kind(self) -> str:
         """What shares one regression and one calibration factor: the operator.
 
-        Pointwise convolutions are a matrix product and apart from other convolutions; a ``mul`` or
-        ``add`` that broadcasts reads much less than one that does not.
+        Pointwise convolutions are a matrix product and apart from other convolutions, grouped ones
+        are many small ones; a ``mul`` or ``add`` that broadcasts reads much less than one that does
+        not.
         """
+        if self.op == "conv" and self.groups > 1:
+            return "conv_grouped"
         if self.op == "conv":
             return "conv_1x1" if self.window == (1, 1) else "conv_kxk"
         if self.op == "foreign":
@@ -88,6 +93,8 @@ class Kernel:
             parts += [f"k{_dims(self.window)}", f"s{_dims(self.stride)}"]
         if self.dilation != (1, 1):
             parts.append(f"d{_dims(self.dilation)}")
+        if self.groups != 1:
+            parts.append(f"g{self.groups}")
         if self.activation:
             parts.append(self.activation)
         if self.dtype != "float32":
@@ -123,7 +130,7 @@ class Kernel:
     @property
     def weight_elements(self) -> int:
         if self.op == "conv":
-            return math.prod(self.window) * self.inputs[0][3] * self.output[3]
+            return math.prod(self.window) * self.inputs[0][3] // self.groups * self.output[3]
         if self.op == "depthwise_conv":
             return math.prod(self.window) * self.output[3]
         if self.op == "fully_connected":
@@ -187,7 +194,7 @@ def kernel_graph(kernel: Kernel) -> Graph:
 def _weights(kernel: Kernel) -> Shape | None:
     channels = kernel.inputs[0][-1]
     if kernel.op == "conv":
-        return (*kernel.window, channels, kernel.output[3])
+        return (*kernel.window, channels // kernel.groups, kernel.output[3])
     if kernel.op == "depthwise_conv":
         return (*kernel.window, channels, kernel.output[3] // channels)
     if kernel.op == "fully_connected":
@@ -200,7 +207,7 @@ def _attributes(kernel: Kernel) -> dict[str, Any]:
     first, output = kernel.inputs[0], kernel.output
     values: dict[str, Any] = {"activation": kernel.activation}
     if kernel.op in WINDOWED:
-        values |= {"stride": kernel.stride, "dilation": kernel.dilation}
+        values |= {"stride": kernel.stride, "dilation": kernel.dilation, "groups": kernel.groups}
         values["padding"] = "same" if _is_same(kernel) else "valid"
         values["bias"] = kernel.op in ("conv", "depthwise_conv")
     if kernel.op in ("max_pool", "average_pool"):
@@ -253,6 +260,8 @@ def _parse_options(tokens: list[str]) -> dict[str, Any]:
         pair = _PAIR.fullmatch(token)
         if pair:
             options[_PAIR_FIELDS[pair[1]]] = (int(pair[2]), int(pair[3]))
+        elif re.fullmatch(r"g\d+", token):
+            options["groups"] = int(token[1:])
         elif token in ACTIVATIONS:
             options["activation"] = cast(Activation, token)
         elif token in DTYPE_BYTES:

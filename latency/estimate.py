@@ -1,0 +1,214 @@
+"""Latency of a Graph from a DeviceProfile: offline, with numpy and numbers alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ..errors import NotCovered
+from ..models.graph import Graph
+from .execution import ExecutionPlan, execution_plan, runtime_named
+from .kernels import Kernel
+from .profile import DeviceProfile
+from .table import TableRow, look_up_table
+
+Source = Literal["table", "regression", "extrapolation"]
+
+LEAST_NET_SHARE = 0.05  # of a row, left after the interpreter's call is taken off
+EXTRAPOLATION_PENALTY = 2.0  # on a regression's error outside what was measured
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLatency:
+    """What the profile says of one kernel.
+
+    Args:
+        net_us: measured or predicted alone, without the call of the interpreter.
+        latency_us: what it adds to a whole model: the same, calibrated.
+        error: relative half width of the 90 % interval of a regression; 0 for a table row.
+    """
+
+    net_us: float
+    latency_us: float
+    source: Source
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One kernel's part of an estimate.
+
+    Args:
+        layers: of the graph, that this kernel computes.
+        kernel: signature.
+        partition: index in the execution plan.
+    """
+
+    layers: tuple[str, ...]
+    kernel: str
+    partition: int
+    delegated: bool
+    latency_ms: float
+    source: Source
+
+    @property
+    def part(self) -> str:
+        """``backbone``, ``head`` or ``predictor`` in a detector."""
+        return self.layers[-1].split("/", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyEstimate:
+    """Latency of one model on one device.
+
+    Args:
+        low_ms, high_ms: hold the measured latency with probability ``coverage``, for models like
+            those the profile was fitted on.
+        overhead_ms: intercept, delegate partitions and what crosses them.
+        contributions: of every kernel, in execution order; with the overhead they add up to
+            ``latency_ms``.
+        uncovered: signatures of kernels the profile knows nothing about; they are not in the sum.
+        accuracy: one line of the profile's validation.
+        provenance: of the profile: measured, published or simulated.
+    """
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    coverage: float
+    overhead_ms: float
+    contributions: tuple[Contribution, ...]
+    uncovered: tuple[str, ...]
+    accuracy: str
+    provenance: str
+
+    @property
+    def by_part_ms(self) -> dict[str, float]:
+        """Backbone, head and predictor, and the overhead: adds up to ``latency_ms``."""
+        parts: dict[str, float] = {}
+        for contribution in self.contributions:
+            parts[contribution.part] = parts.get(contribution.part, 0) + contribution.latency_ms
+        return {**parts, "overhead": self.overhead_ms}
+
+    @property
+    def by_source_ms(self) -> dict[Source, float]:
+        """How much of the kernels' sum was measured, and how much predicted."""
+        sources: dict[Source, float] = {}
+        for contribution in self.contributions:
+            share = sources.get(contribution.source, 0) + contribution.latency_ms
+            sources[contribution.source] = share
+        return sources
+
+
+class Estimator:
+    """A profile made ready to estimate many models; kernels are looked up once.
+
+    Raises:
+        NotCovered: the profile has not been fitted.
+    """
+
+    def __init__(self, profile: DeviceProfile) -> None:
+        self.profile = profile
+        self.calibration = profile.require_calibration()
+        self.runtime = runtime_named(profile.runtime)
+        self._table = look_up_table(profile.table)
+        self._known: dict[Kernel, KernelLatency | None] = {}
+
+    def kernel(self, kernel: Kernel) -> KernelLatency | None:
+        """What the profile says of a kernel; None if it says nothing."""
+        if kernel not in self._known:
+            self._known[kernel] = self._find(kernel)
+        return self._known[kernel]
+
+    def _find(self, kernel: Kernel) -> KernelLatency | None:
+        found = uncalibrated(self.profile, self._table, kernel)
+        if found is None:
+            return None
+        net_us, source, error = found
+        return KernelLatency(net_us, self.calibration.kernel_us(kernel, net_us), source, error)
+
+    def estimate(self, graph: Graph, allow_gaps: bool = False) -> LatencyEstimate:
+        """Latency of a graph; layers that reach no output cost nothing.
+
+        Args:
+            allow_gaps: name what the profile knows nothing about in ``uncovered`` instead of
+                raising.
+
+        Raises:
+            NotCovered: a kernel has no row and its kind no regression.
+        """
+        plan = execution_plan(graph, self.runtime)
+        contributions, uncovered, errors = self._contributions(plan)
+        if uncovered and not allow_gaps:
+            raise NotCovered(
+                f"profile {self.profile.name!r} knows nothing about {len(uncovered)} kernels of "
+                f"this model, first {uncovered[0]!r}; measure them, or allow gaps to have them "
+                "named beside the sum of the rest"
+            )
+        overhead_ms = self.calibration.overhead_us(plan) / 1e3
+        latency_ms = overhead_ms + sum(item.latency_ms for item in contributions)
+        # A regression may err alike on all its kernels, but not as the calibration does.
+        error = math.hypot(self.calibration.error, sum(errors) / 1e3 / latency_ms)
+        validation = self.profile.validation
+        return LatencyEstimate(
+            latency_ms=latency_ms,
+            low_ms=latency_ms / (1 + error),
+            high_ms=latency_ms * (1 + error),
+            coverage=self.calibration.coverage,
+            overhead_ms=overhead_ms,
+            contributions=tuple(contributions),
+            uncovered=tuple(uncovered),
+            accuracy=str(validation) if validation else "not validated on held-out models",
+            provenance=self.profile.provenance,
+        )
+
+    def _contributions(
+        self, plan: ExecutionPlan
+    ) -> tuple[list[Contribution], list[str], Sequence[float]]:
+        """Contributions, signatures of unknown kernels, and microseconds of expected error."""
+        contributions, uncovered, errors = [], [], []
+        for index, partition in enumerate(plan.partitions):
+            for step in partition.steps:
+                found = self.kernel(step.kernel)
+                if found is None:
+                    uncovered.append(step.kernel.signature)
+                    continue
+                contributions.append(
+                    Contribution(
+                        layers=step.layers,
+                        kernel=step.kernel.signature,
+                        partition=index,
+                        delegated=partition.delegated,
+                        latency_ms=found.latency_us / 1e3,
+                        source=found.source,
+                    )
+                )
+                errors.append(found.latency_us * found.error)
+        return contributions, list(dict.fromkeys(uncovered)), errors
+
+
+def uncalibrated(
+    profile: DeviceProfile, table: dict[Kernel, TableRow], kernel: Kernel
+) -> tuple[float, Source, float] | None:
+    """(net microseconds, source, relative error) of a kernel measured alone; None if unknown."""
+    row = table.get(kernel)
+    if row is not None:
+        return _net(row.latency_us, profile.dispatch_us), "table", 0.0
+    regressor = profile.regressors.get(kernel.kind)
+    if regressor is None:
+        return None
+    net_us = _net(float(regressor.predict((kernel,))[0]), profile.dispatch_us)
+    if regressor.extrapolates(kernel):
+        return net_us, "extrapolation", EXTRAPOLATION_PENALTY * regressor.error
+    return net_us, "regression", regressor.error
+
+
+def _net(latency_us: float, dispatch_us: float) -> float:
+    return max(latency_us - dispatch_us, LEAST_NET_SHARE * latency_us)
+
+
+def estimate(graph: Graph, profile: DeviceProfile, allow_gaps: bool = False) -> LatencyEstimate:
+    """Latency of one graph; see :meth:`Estimator.estimate`."""
+    return Estimator(profile).estimate(graph, allow_gaps)

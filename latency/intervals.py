@@ -1,0 +1,25 @@
+"""How wide an interval must be, from residuals of what was held out."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .features import Matrix
+
+COVERAGE = 0.9
+
+
+def conformal_error(predicted: Matrix, measured: Matrix, coverage: float = COVERAGE) -> float:
+    """e such that a new measurement lies within a factor ``1 + e`` with probability ``coverage``.
+
+    Split conformal: no assumption about the residuals' distribution beyond that the new model is
+    drawn like these. With too few residuals to tell, the largest.
+
+    Args:
+        predicted, measured: of models the predictor was not fitted on, positive.
+    """
+    ratios = np.sort(np.exp(np.abs(np.log(predicted / measured))))
+    rank = math.ceil((len(ratios) + 1) * coverage)
+    return float(ratios[min(rank, len(ratios)) - 1]) - 1

@@ -1,0 +1,230 @@
+"""Profile a device: measure every kernel a space needs and whole random heads, resumably."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from ..android_harness.campaign import campaign
+from ..android_harness.device import Device, Job
+from ..android_harness.measurement import DeviceInfo, Measurement, Status
+from ..android_harness.protocol import Protocol, measurements, protocol_for
+from ..errors import JobFailed
+from ..models.atomic import write_atomically
+from ..models.graph import Graph
+from ..models.space import MNASFPN, Space
+from ..models.tflite_writer import write_tflite
+from .execution import XNNPACK, Runtime, execution_plan
+from .kernels import Kernel, kernel_graph
+from .profile import DeviceProfile, MeasuredHead, Measuring, Role
+from .selection import (
+    INPUT_SIZE,
+    MOBILENET_V2_CHANNELS,
+    Head,
+    distinct,
+    head_graph,
+    random_heads,
+    space_kernels,
+)
+from .store import MeasurementStore
+from .table import TableRow
+
+#: As little work as a model can have: what remains is the call of the interpreter.
+DISPATCH = Kernel.parse("relu6 1x1x1x16 -> 1x1x1x16")
+#: Measured throughout a campaign to see the device drift: all caches and vector units at work.
+SENTINEL = Kernel.parse("conv 1x20x20x96 -> 1x20x20x96 k3x3 s1x1 relu6")
+SENTINEL_KEY = "sentinel"
+REPEAT = " again"  # behind the name of a validation head: its second measurement
+
+Progress = Callable[[int, int, str], None]  # (visits done, visits at least needed, key)
+
+
+@dataclass(frozen=True)
+class ProfilingPlan:
+    """What is measured.
+
+    Args:
+        space: every kernel its genotypes can need, and heads drawn from it.
+        detectors: whole models whose kernels are measured too, so that their estimates come from
+            the table.
+        seed: of the heads; calibration and validation draw from different streams of it.
+        calibration_heads, validation_heads: how many; the latter are measured twice.
+        channels, input_size: of the backbone's features the heads stand on.
+    """
+
+    space: Space = MNASFPN
+    detectors: tuple[Graph, ...] = ()
+    seed: int = 0
+    calibration_heads: int = 24
+    validation_heads: int = 40
+    channels: tuple[int, int, int] = MOBILENET_V2_CHANNELS
+    input_size: int = INPUT_SIZE
+    runtime: Runtime = XNNPACK
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Every kernel to measure alone, sorted by signature."""
+        found = {DISPATCH, *space_kernels(self.space, self.channels, self.input_size, self.runtime)}
+        for graph in self.detectors:
+            found.update(execution_plan(graph, self.runtime).kernels)
+        return distinct(kernel for kernel in found if kernel.op != "foreign")
+
+    def heads(self) -> dict[Role, tuple[Head, ...]]:
+        return {
+            "calibration": random_heads(self.space, self.calibration_heads, 2 * self.seed),
+            "validation": random_heads(self.space, self.validation_heads, 2 * self.seed + 1),
+        }
+
+    def graphs(self) -> dict[str, Graph]:
+        """Key -> what is measured under it."""
+        graphs = {kernel.signature: kernel_graph(kernel) for kernel in self.kernels()}
+        for role, heads in self.heads().items():
+            for head in heads:
+                graph = head_graph(head.genotype, self.channels, self.input_size)
+                graphs[head.name] = graph
+                if role == "validation":
+                    graphs[head.name + REPEAT] = graph
+        return graphs
+
+
+def profile_device(
+    device: Device,
+    plan: ProfilingPlan,
+    store: MeasurementStore,
+    protocol: Protocol | None = None,
+    progress: Progress | None = None,
+) -> DeviceProfile:
+    """Measure what the store does not have yet, and make a profile of it; fit it afterwards.
+
+    Every run is in the store before the next begins: interrupted, the same call goes on where it
+    stopped, and measures nothing twice.
+
+    Args:
+        protocol: by default the one for this kind of device.
+        progress: called after every visit.
+
+    Raises:
+        DeviceError: the device cannot go on; what was measured is kept.
+        JobFailed: the store cannot be written, or too much of the plan failed.
+    """
+    info = store_key(device.describe(), plan.runtime)
+    protocol = protocol or protocol_for(info)
+    with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
+        jobs = _write_models(plan, Path(folder))
+        sentinel = _write_model(SENTINEL_KEY, kernel_graph(SENTINEL), Path(folder) / "s.tflite")
+        _measure(device, info, jobs, sentinel, plan, store, protocol, progress)
+    return measured_profile(info, plan, store, protocol)
+
+
+def store_key(info: DeviceInfo, runtime: Runtime) -> DeviceInfo:
+    """The device as the store knows it: with and without a delegate are two."""
+    return replace(info, runtime=f"{info.runtime} {runtime.name}")
+
+
+def _write_models(plan: ProfilingPlan, folder: Path) -> list[Job]:
+    return [
+        _write_model(key, graph, folder / f"{index}.tflite")
+        for index, (key, graph) in enumerate(plan.graphs().items())
+    ]
+
+
+def _write_model(key: str, graph: Graph, path: Path) -> Job:
+    return Job(key, write_atomically(path, write_tflite(graph)))
+
+
+def _measure(
+    device: Device,
+    info: DeviceInfo,
+    jobs: list[Job],
+    sentinel: Job,
+    plan: ProfilingPlan,
+    store: MeasurementStore,
+    protocol: Protocol,
+    progress: Progress | None,
+) -> None:
+    already = store.runs(info)
+    visits = {job.key: len(already.get(job.key, ())) for job in jobs}
+    needed = len(jobs) * protocol.rounds
+    settings = protocol.run_settings(xnnpack=plan.runtime is XNNPACK)
+    for job, run in campaign(
+        device, jobs, protocol, plan.seed, settings, sentinel=sentinel, already=already
+    ):
+        store.append(info, job.key, run)
+        if progress and job is not sentinel:
+            visits[job.key] += 1
+            progress(sum(min(n, protocol.rounds) for n in visits.values()), needed, job.key)
+
+
+def measured_profile(
+    info: DeviceInfo, plan: ProfilingPlan, store: MeasurementStore, protocol: Protocol
+) -> DeviceProfile:
+    """The profile of what a store holds for a plan, not fitted yet.
+
+    Raises:
+        JobFailed: the cheapest kernel has no measurement, without which no other can be read.
+    """
+    found = {
+        key: measured
+        for key, measured in measurements(info, store.runs(info), protocol, SENTINEL_KEY).items()
+        if measured.verdict.status is not Status.FAILED
+    }
+    dispatch = found.get(DISPATCH.signature)
+    if dispatch is None or dispatch.centre_us is None:
+        raise JobFailed(
+            f"{DISPATCH.signature!r} could not be measured on {info.serial!r}, so the device runs "
+            "no model at all; see the runs' errors in the store"
+        )
+    rows = [_row(kernel, found, info) for kernel in plan.kernels()]
+    heads = [
+        _head(head, role, found, plan) for role, heads in plan.heads().items() for head in heads
+    ]
+    unstable = sum(measured.verdict.status is Status.UNSTABLE for measured in found.values())
+    return DeviceProfile(
+        name=f"{info.model} ({info.serial})",
+        provenance=info.provenance,
+        device=info,
+        runtime=plan.runtime.name,
+        measuring=Measuring(
+            protocol=protocol.name,
+            statistic=(
+                f"median of the {protocol.agreeing} fastest undisturbed runs' "
+                f"{' or '.join(protocol.statistics)}"
+            ),
+            seed=plan.seed,
+            settings={key: value for key, value in asdict(protocol).items() if key != "name"},
+            unstable=unstable / len(found),
+        ),
+        dispatch_us=dispatch.centre_us,
+        table=tuple(row for row in rows if row is not None),
+        heads=tuple(head for head in heads if head is not None),
+    )
+
+
+def _row(kernel: Kernel, found: Mapping[str, Measurement], info: DeviceInfo) -> TableRow | None:
+    measured = found.get(kernel.signature)
+    if measured is None or measured.centre_us is None or measured.spread is None:
+        return None
+    return TableRow(
+        kernel.signature, measured.centre_us, measured.spread, measured.count, info.provenance
+    )
+
+
+def _head(
+    head: Head, role: Role, found: Mapping[str, Measurement], plan: ProfilingPlan
+) -> MeasuredHead | None:
+    measured, repeat = found.get(head.name), found.get(head.name + REPEAT)
+    if measured is None or measured.centre_us is None or measured.spread is None:
+        return None
+    repeat_us = repeat.centre_us if repeat else None
+    return MeasuredHead(
+        name=head.name,
+        role=role,
+        genotype=head.genotype,
+        channels=plan.channels,
+        input_size=plan.input_size,
+        latency_ms=measured.centre_us / 1e3,
+        spread=measured.spread,
+        repeat_ms=None if repeat_us is None else repeat_us / 1e3,
+        reasons=measured.verdict.reasons,
+    )

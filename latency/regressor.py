@@ -1,0 +1,136 @@
+"""Regressor: a fitted regression as numbers, evaluated with numpy alone.
+
+What is fitted lives in :mod:`.regression`; what a profile stores, and an estimate reads, is here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..errors import InvalidProfile
+from .features import NAMES, Matrix, matrix
+from .kernels import Kernel
+
+Method = Literal["non_negative_linear", "gradient_boosting", "random_forest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """A sum of regression trees over the features; node arrays of all trees one after the other.
+
+    Args:
+        roots: index of each tree's first node.
+        feature: index into :data:`.features.NAMES`, or -1 at a leaf.
+        threshold: a row goes left where its feature is at most this.
+        left, right: indices of the children.
+        value: of a leaf.
+        baseline: added to the sum of the trees' leaves.
+    """
+
+    roots: tuple[int, ...]
+    feature: tuple[int, ...]
+    threshold: tuple[float, ...]
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    value: tuple[float, ...]
+    baseline: float = 0.0
+
+    def __post_init__(self) -> None:
+        nodes = len(self.feature)
+        for name in ("threshold", "left", "right", "value"):
+            if len(getattr(self, name)) != nodes:
+                raise InvalidProfile(
+                    f"{name!r} has {len(getattr(self, name))} nodes where 'feature' has {nodes}"
+                )
+        if any(not 0 <= root < nodes for root in self.roots):
+            raise InvalidProfile(f"a root lies outside the {nodes} nodes")
+        for node, feature in enumerate(self.feature):
+            if feature >= len(NAMES):
+                raise InvalidProfile(f"node {node} asks for feature {feature} of {len(NAMES)}")
+            # A child always comes after its parent, so that walking down must end.
+            children = (self.left[node], self.right[node]) if feature >= 0 else ()
+            if any(not node < child < nodes for child in children):
+                raise InvalidProfile(f"node {node} has a child before it or outside the tree")
+
+    def predict(self, x: Matrix) -> Matrix:
+        """Sum over the trees for each row of ``x`` [rows, features]."""
+        feature, threshold = np.asarray(self.feature), np.asarray(self.threshold)
+        left, right = np.asarray(self.left), np.asarray(self.right)
+        value = np.asarray(self.value)
+        rows = np.arange(len(x))[:, None]
+        node = np.broadcast_to(np.asarray(self.roots), (len(x), len(self.roots)))
+        while (inner := feature[node] >= 0).any():
+            goes_left = x[rows, feature[node]] <= threshold[node]
+            node = np.where(inner, np.where(goes_left, left[node], right[node]), node)
+        # A running sum in tree order, as scikit-learn adds them.
+        total: Matrix = self.baseline + value[node].sum(axis=1)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Regressor:
+    """Latency of one kind of kernel from its features.
+
+    The linear part is in microseconds: ``intercept + features . coefficients``, all non-negative.
+    Trees, where they were chosen, give the logarithm of the latency inside the measured range;
+    outside, they are asked at the nearest point inside, and the linear part says how much more.
+
+    Args:
+        method: the candidate with the smallest cross-validated error.
+        scores: candidate -> its cross-validated mean absolute relative error.
+        coefficients: of the features in the order of :data:`.features.NAMES`.
+        low, high: smallest and largest value of each feature among the kernels fitted on.
+        error: half width of the 90 % interval as a ratio: latency within a factor ``1 + error``,
+            from the residuals of kernels held out in cross-validation.
+        count: kernels fitted on.
+    """
+
+    method: Method
+    scores: dict[str, float]
+    intercept: float
+    coefficients: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    error: float
+    count: int
+    trees: Trees | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("coefficients", "low", "high"):
+            if len(getattr(self, name)) != len(NAMES):
+                raise InvalidProfile(
+                    f"{name!r} has {len(getattr(self, name))} numbers, expected one for each of "
+                    f"{', '.join(NAMES)}"
+                )
+        if min(self.intercept, *self.coefficients) < 0:
+            raise InvalidProfile("'intercept' and 'coefficients' must not be negative")
+        if (self.trees is None) != (self.method == "non_negative_linear"):
+            raise InvalidProfile(f"'trees' and method {self.method!r} contradict each other")
+
+    def predict(self, kernels: Sequence[Kernel]) -> Matrix:
+        """Latency in microseconds of each kernel, which must all be of this regressor's kind."""
+        return self.predict_features(matrix(kernels))
+
+    def predict_features(self, x: Matrix) -> Matrix:
+        linear = self._linear(x)
+        if self.trees is None:
+            return linear
+        inside = np.clip(x, self.low, self.high)
+        predicted: Matrix = np.exp(self.trees.predict(inside)) * linear / self._linear(inside)
+        return predicted
+
+    def _linear(self, x: Matrix) -> Matrix:
+        total: Matrix = self.intercept + x @ np.asarray(self.coefficients)
+        return np.maximum(total, LEAST_US)
+
+    def extrapolates(self, kernel: Kernel) -> bool:
+        """Whether any feature lies outside what was measured."""
+        x = matrix((kernel,))[0]
+        return bool((x < self.low).any() or (x > self.high).any())
+
+
+LEAST_US = 1e-3  # no kernel takes less; keeps ratios of linear parts finite
