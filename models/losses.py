@@ -54,7 +54,7 @@ class DetectionLoss:
 
 
 def detection_loss(
-    xp: Any, codes: Any, logits: Any, target_codes: Any, target_classes: Any, matched: Any
+    xp: Any, codes: Any, logits: Any, target_codes: Any, labels: Any
 ) -> DetectionLoss:
     """Both losses of a batch, each divided by the number of matched anchors (at least 1).
 
@@ -63,11 +63,13 @@ def detection_loss(
 
     Args:
         codes, target_codes: [B, N, 4] encoded boxes.
-        logits, target_classes: [B, N, slots] before the sigmoid; 0 or 1.
-        matched: [B, N] 1 where an anchor answers for a box, else 0.
+        logits: [B, N, slots] before the sigmoid; slot 0 is the background's.
+        labels: [B, N] integers: 1 .. slots - 1 where an anchor answers for a box, else -1.
     """
+    matched = xp.where(labels >= 0, 1.0, 0.0)
     count = xp.sum(matched)
     count = xp.where(count > 1, count, xp.ones_like(count))
+    target_classes = xp.where(labels[..., None] == xp.arange(logits.shape[-1]), 1.0, 0.0)
     classes = xp.sum(focal_loss(xp, logits, target_classes)) / count
     boxes = huber_loss(xp, codes - target_codes) * matched[..., None]
     return DetectionLoss(classes, xp.sum(boxes) / BOX_CODE_SIZE / count)

@@ -28,11 +28,15 @@ CACHE_BYTES = 512 * 2**20  # of decoded images at input size
 
 @dataclass(frozen=True, slots=True)
 class Targets:
-    """What a batch should predict: codes [B, N, 4], classes [B, N, slots], matched [B, N] 0/1."""
+    """What a batch should predict.
+
+    Args:
+        codes: [B, N, 4] encoded boxes; 0 where nothing is matched.
+        labels: [B, N] 1 .. number of classes, or ``UNMATCHED`` (-1) for background.
+    """
 
     codes: Floats
-    classes: Floats
-    matched: Floats
+    labels: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,30 +64,26 @@ class Augmentation:
 NO_AUGMENTATION = Augmentation(flip=False, crop=False)
 
 
-def assign(
-    boxes: NDArray[np.floating], labels: NDArray[np.int64], anchors: Floats, slots: int
-) -> Targets:
-    """Targets of one image, without the batch dimension; background is all zeros.
+def assign(boxes: NDArray[np.floating], labels: NDArray[np.int64], anchors: Floats) -> Targets:
+    """Targets of one image, without the batch dimension.
 
     Args:
         boxes: [M, 4] (ymin, xmin, ymax, xmax) normalised; M may be 0.
-        labels: [M] 1 .. slots - 1.
+        labels: [M] 1 .. number of classes.
         anchors: [N, 4] centre-size.
     """
     matches = match(boxes, anchors)
     positive = np.flatnonzero(matches != UNMATCHED)
     codes = np.zeros((len(anchors), 4), np.float32)
-    classes = np.zeros((len(anchors), slots), np.float32)
+    wanted = np.full(len(anchors), UNMATCHED, np.int32)
     codes[positive] = encode(boxes[matches[positive]], anchors[positive])
-    classes[positive, labels[matches[positive]]] = 1
-    return Targets(codes, classes, (matches != UNMATCHED).astype(np.float32))
+    wanted[positive] = labels[matches[positive]]
+    return Targets(codes, wanted)
 
 
 def stack(targets: list[Targets]) -> Targets:
     return Targets(
-        np.stack([each.codes for each in targets]),
-        np.stack([each.classes for each in targets]),
-        np.stack([each.matched for each in targets]),
+        np.stack([each.codes for each in targets]), np.stack([each.labels for each in targets])
     )
 
 
@@ -134,11 +134,6 @@ class Pipeline:
     augmentation: Augmentation = NO_AUGMENTATION
     _cache: dict[int, Pixels] = field(default_factory=dict, init=False, repr=False)
 
-    @property
-    def slots(self) -> int:
-        """Class slots, background included."""
-        return len(self.split.classes) + 1
-
     def batch(self, step: int) -> Batch:
         """The batch of one step: each epoch is a new permutation of all images."""
         made = [self._make(position) for position in self._positions(step)]
@@ -175,7 +170,7 @@ class Pipeline:
             pixels = self._whole(example)
         if self.augmentation.flip and generator.random() < 0.5:
             pixels, boxes = pixels[:, ::-1], flip_boxes(boxes)
-        return normalise(pixels), assign(boxes, labels, self.anchors, self.slots)
+        return normalise(pixels), assign(boxes, labels, self.anchors)
 
     def _whole(self, example: Example) -> Pixels:
         """The whole image at input size, kept in memory while there is room."""

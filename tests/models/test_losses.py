@@ -61,15 +61,12 @@ def test_huber_equals_torch():
 
 def example(matched):
     """Two images of three anchors and two slots, all predictions 0 and all codes off by 2."""
-    matched = np.array(matched, np.float32)
-    classes = np.zeros((2, 3, 2), np.float32)
-    classes[..., 1] = matched
+    labels = np.where(np.array(matched) == 1, 1, -1).astype(np.int32)
     return (
         np.zeros((2, 3, 4), np.float32),
         np.zeros((2, 3, 2), np.float32),
         np.full((2, 3, 4), 2, np.float32),
-        classes,
-        matched,
+        labels,
     )
 
 
@@ -90,11 +87,9 @@ def test_without_ground_truth_only_the_background_counts():
 
 def random_example():
     rng = np.random.default_rng(2)
-    matched = rng.integers(0, 2, (2, 5)).astype(np.float32)
-    classes = np.zeros((2, 5, 3), np.float32)
-    classes[..., 2] = matched
+    labels = rng.choice([-1, 1, 2], (2, 5)).astype(np.int32)
     draw = lambda *shape: rng.normal(0, 2, shape).astype(np.float32)  # noqa: E731
-    return draw(2, 5, 4), draw(2, 5, 3), draw(2, 5, 4), classes, matched
+    return draw(2, 5, 4), draw(2, 5, 3), draw(2, 5, 4), labels
 
 
 def test_torch_gives_the_same_loss_and_the_slope_that_numpy_measures():
@@ -106,7 +101,7 @@ def test_torch_gives_the_same_loss_and_the_slope_that_numpy_measures():
     loss = detection_loss(torch, *tensors)
     assert float(loss.total.detach()) == pytest.approx(detection_loss(np, *arrays).total, rel=1e-5)
     loss.total.backward()
-    wide = [array.astype(np.float64) for array in arrays]
+    wide = [*(array.astype(np.float64) for array in arrays[:3]), arrays[3]]
     for position, place in ((0, (1, 2, 3)), (1, (0, 4, 2)), (1, (1, 0, 0))):
         sides = []
         for step in (1e-6, -1e-6):
