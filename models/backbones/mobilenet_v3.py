@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..builder import GraphBuilder
@@ -75,6 +75,12 @@ def mobilenet_v3_small(
     return _mobilenet_v3(builder, image, SMALL, width, norm, halved)
 
 
+def minimalistic(builder: GraphBuilder, image: str, width: float, norm: BatchNorm) -> Endpoints:
+    """Add MobileNetV3-Large "minimalistic": 3x3 kernels, no squeeze-excite, ReLU throughout."""
+    rows = tuple(replace(row, kernel=3, squeeze=False, swish=False) for row in LARGE)
+    return _mobilenet_v3(builder, image, rows, width, norm, halved=False)
+
+
 def _mobilenet_v3(
     builder: GraphBuilder,
     image: str,
@@ -85,7 +91,8 @@ def _mobilenet_v3(
 ) -> Endpoints:
     attributes = conv_attributes(norm)
     # The stem keeps its 16 channels at every width, as in keras.applications.
-    x = _activated(builder, "backbone/conv", builder.conv, (image, 16, 3, 2), True, attributes)
+    swish = rows[-1].swish
+    x = _activated(builder, "backbone/conv", builder.conv, (image, 16, 3, 2), swish, attributes)
     stride = 2
     at_stride: dict[int, str] = {}
     for index, row in enumerate(rows):
@@ -98,7 +105,7 @@ def _mobilenet_v3(
         if before < stride == 32:
             ssd_first = expanded
     filters = round_channels(builder.channels(x) * 6)
-    last = _activated(builder, "backbone/conv_1", builder.conv, (x, filters), True, attributes)
+    last = _activated(builder, "backbone/conv_1", builder.conv, (x, filters), swish, attributes)
     return Endpoints(c3=at_stride[8], c4=at_stride[16], c5=at_stride[32], ssd=(ssd_first, last))
 
 
