@@ -184,6 +184,7 @@ def _convolution(layer: Layer) -> Any:
         )
     return keras.layers.Conv2D(
         filters=layer.filters,
+        groups=attributes.groups,
         kernel_initializer=_initializer(attributes),
         kernel_regularizer=l2,
         **common,
@@ -247,6 +248,10 @@ def _layer(kind: str, **arguments: Callable[[Layer], Any]) -> Callable[[Layer], 
     return make
 
 
+def _keepdims(layer: Layer) -> bool:
+    return layer.attributes.keepdims
+
+
 _WEIGHTED: dict[str, Callable[[Layer], Any]] = {
     "conv": _convolution,
     "depthwise_conv": _convolution,
@@ -262,8 +267,8 @@ _WITH_CONSTANT = {"add": "add", "sub": "subtract", "mul": "multiply"}  # of kera
 _PLAIN: dict[str, Callable[[Layer], Any]] = {
     "max_pool": _pool,
     "average_pool": _pool,
-    "global_average_pool": _layer("GlobalAveragePooling2D", keepdims=lambda layer: True),
-    "global_max_pool": _layer("GlobalMaxPooling2D", keepdims=lambda layer: True),
+    "global_average_pool": _layer("GlobalAveragePooling2D", keepdims=_keepdims),
+    "global_max_pool": _layer("GlobalMaxPooling2D", keepdims=_keepdims),
     "resize_nearest": _resize,
     "resize_bilinear": _resize,
     "relu": lambda layer: _activation("relu", layer.name),

@@ -152,6 +152,10 @@ def _pool(layer: Layer, ranks: tuple[int, ...]) -> tuple[Any, int]:
     )
 
 
+def _global_pool(layer: Layer, ranks: tuple[int, ...]) -> tuple[Any, int]:
+    return schema.ReducerOptionsT(keepDims=layer.attributes.keepdims), 1
+
+
 def _plain(options: Callable[..., Any] | None = None, version: int = 1, **values: Any) -> _Options:
     """Options that no layer changes."""
     return lambda layer, ranks: (options(**values) if options else None, version)
@@ -171,8 +175,8 @@ _OPTIONS: dict[str, _Options] = {
     "fully_connected": _dense,
     "max_pool": _pool,
     "average_pool": _pool,
-    "global_average_pool": _plain(schema.ReducerOptionsT, keepDims=True),
-    "global_max_pool": _plain(schema.ReducerOptionsT, keepDims=True),
+    "global_average_pool": _global_pool,
+    "global_max_pool": _global_pool,
     # As tf.image.resize: sampling at pixel centres, which version 3 of both operators has.
     "resize_nearest": _plain(schema.ResizeNearestNeighborOptionsT, 3, halfPixelCenters=True),
     "resize_bilinear": _plain(schema.ResizeBilinearOptionsT, 3, halfPixelCenters=True),
