@@ -1,0 +1,133 @@
+"""The search: propose, evaluate, feed back, and never lose what is finished."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from ..errors import InvalidInput, JobFailed
+from .controllers.base import Controller
+from .evaluation import Attempt, Evaluate
+from .study import Study, Trial
+from .workers import Job, Workers, local_workers
+
+Progress = Callable[[Trial], None]
+
+
+def run_search(
+    study: Study,
+    controller: Controller,
+    evaluate: Evaluate | Workers,
+    samples: int,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Search until a study has so many trials. A study begun before goes on where it stopped.
+
+    Batches make it exact: the trials of a batch may end in any order, but the controller hears of
+    them in the order of proposal once all are stored. So the number of workers changes nothing but
+    the time, and neither does a ``kill -9``.
+
+    Args:
+        study: where everything is kept.
+        controller: ``study.plan.new_controller()``; the study brings it up to date.
+        evaluate: result of one cell from a seed; may raise, then the trial has failed. Or workers
+            of another kind that are ready to run.
+        samples: trials in all, failed ones and repeated cells included.
+        workers: processes that evaluate.
+        progress: called with every trial that ends, after it is stored.
+
+    Raises:
+        JobFailed: every trial of a batch failed, so that going on is pointless. Those trials run
+            again when the search is started again.
+        KeyboardInterrupt: Ctrl-C; the trials under way were finished and stored. A second Ctrl-C
+            gives them up; they run again later.
+    """
+    if samples < 1:
+        raise InvalidInput(f"a search needs at least 1 sample, got {samples}")
+    study.restore(controller)
+    _revive(study)
+    crew = local_workers(evaluate, workers) if callable(evaluate) else evaluate
+    with crew, _ctrl_c() as stop:
+        while True:
+            for trial in _finish_batch(study, crew, stop):
+                if progress is not None:
+                    progress(trial)
+            if stop.is_set():
+                raise KeyboardInterrupt
+            batch = study.open_batch()
+            _require_one_success(batch)
+            for trial in batch:
+                controller.feedback(trial.choices, trial.reward)
+            missing = samples - len(study)
+            if missing <= 0:
+                return
+            study.propose(controller, min(controller.batch, missing))
+
+
+def _finish_batch(study: Study, crew: Workers, stop: threading.Event) -> Iterator[Trial]:
+    """Evaluate what is pending, each cell once; yields the trials that ended."""
+    twins: dict[int, list[Trial]] = {}  # number of the trial that is evaluated -> all of its cell
+    first: dict[object, int] = {}
+    jobs = []
+    for trial in study.open_batch():
+        if trial.status != "pending":
+            continue
+        earlier = study.finished_like(trial.cell)
+        if earlier is not None:
+            yield _reuse(study, trial, earlier)
+        elif trial.cell in first:
+            twins[first[trial.cell]].append(trial)
+        else:
+            first[trial.cell] = trial.number
+            twins[trial.number] = [trial]
+            jobs.append(Job(trial.number, trial.cell, trial.seed))
+    for job, result in crew.run(jobs, stop):
+        evaluated, *others = twins[job.number]
+        ended = study.end(evaluated, result)
+        yield ended
+        for other in others:
+            yield _reuse(study, other, ended)
+
+
+def _reuse(study: Study, trial: Trial, earlier: Trial) -> Trial:
+    result = Attempt(earlier.evaluation, earlier.reason, 0.0, earlier.worker)
+    return study.end(trial, result, reused_from=earlier.number)
+
+
+def _require_one_success(batch: tuple[Trial, ...]) -> None:
+    if batch and all(trial.status == "failed" for trial in batch):
+        raise JobFailed(
+            f"all {len(batch)} trials of batch {batch[0].batch} failed; the first because: "
+            f"{batch[0].reason}. Correct the cause and run the search again; nothing is lost"
+        )
+
+
+def _revive(study: Study) -> None:
+    """A batch in which everything failed stopped the search; its cause may have been corrected."""
+    batch = study.open_batch()
+    if batch and all(trial.status == "failed" for trial in batch):
+        study.try_again(batch)
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, the second raises. Only a main thread hears of Ctrl-C."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,369 @@
+"""A study: everything one search has done so far, in one SQLite file that survives ``kill -9``."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from ..errors import InvalidInput, JobFailed
+from .cells import Cell, canonical, cell_from_json, cell_to_json
+from .controllers import create_controller
+from .controllers.base import Controller, ControllerState
+from .decisions import Choices
+from .evaluation import Attempt, Evaluation
+from .reward import Reward
+from .spaces import SearchSpace
+
+SCHEMA = 1
+APPLICATION_ID = 0x4D465053  # "MFPS", in the header of every file this class made
+BUSY_TIMEOUT_S = 30.0
+
+Status = Literal["pending", "finished", "failed"]
+
+_TABLES = f"""
+CREATE TABLE plan (plan TEXT NOT NULL);    -- StudyPlan as JSON, one row
+CREATE TABLE controller (
+    batch INTEGER NOT NULL,                -- of the trials last proposed
+    state BLOB NOT NULL                    -- after proposing them, before any of their rewards
+);
+CREATE TABLE trial (
+    number INTEGER PRIMARY KEY,
+    batch INTEGER NOT NULL,
+    choices TEXT NOT NULL,                 -- of the space's decisions, as JSON
+    cell TEXT NOT NULL,                    -- the cell in canonical form, as JSON
+    seed INTEGER NOT NULL,
+    status TEXT NOT NULL,                  -- pending, finished, failed
+    mean_ap REAL, latency_ms REAL, low_ms REAL, high_ms REAL, reward REAL,
+    reason TEXT NOT NULL DEFAULT '',       -- why it failed
+    seconds REAL, worker TEXT,
+    reused_from INTEGER,                   -- the earlier trial of the same cell that was evaluated
+    ended TEXT
+);
+CREATE INDEX trial_of_cell ON trial (cell, status);
+CREATE INDEX trial_of_batch ON trial (batch);
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA}
+"""
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """All that decides what a search does; a study continues only under the plan it began with.
+
+    Args:
+        space: what is searched.
+        controller: its name, and settings that differ from its defaults.
+        seed: of the controller and, with a trial's number, of each trial.
+        reward: how mAP and latency become one number.
+        task: what the two mean, for people and for comparison: proxy task, profile, detector.
+    """
+
+    space: SearchSpace
+    controller: str = "ppo"
+    settings: dict[str, float] = field(default_factory=dict)
+    seed: int = 0
+    reward: Reward = field(default_factory=Reward)
+    task: dict[str, str] = field(default_factory=dict)
+
+    def new_controller(self) -> Controller:
+        """The controller as it was before the first trial."""
+        return create_controller(self.controller, self.space.decisions, self.seed, self.settings)
+
+    def trial_seed(self, number: int) -> int:
+        """A seed of its own for each trial, the same whenever and wherever it runs."""
+        return int(np.random.SeedSequence((self.seed, number)).generate_state(1)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One proposed candidate and what became of it.
+
+    Args:
+        number: from 0, in the order of proposal.
+        cell: canonical, as it was evaluated.
+        status: ``pending`` has no result yet; ``failed`` has a reason instead of one.
+        reward, evaluation: None unless finished.
+        reused_from: number of the earlier trial of the same cell whose result this is.
+    """
+
+    number: int
+    batch: int
+    choices: Choices
+    cell: Cell
+    seed: int
+    status: Status
+    evaluation: Evaluation | None = None
+    reward: float | None = None
+    reason: str = ""
+    seconds: float = 0.0
+    worker: str = ""
+    reused_from: int | None = None
+
+
+class Study:
+    """A study file. Use it as a context manager.
+
+    Raises:
+        InvalidInput: the file is no study, damaged, of another schema or of another plan.
+        JobFailed: it cannot be written, or another process is running the same study.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], plan: StudyPlan | None = None) -> None:
+        """Open a study, or begin one.
+
+        Args:
+            plan: for a new file, what it will search; for an existing one, what it is expected to
+                hold. None opens an existing study under its own plan.
+        """
+        self.path = Path(path)
+        if plan is None and not self.path.is_file():
+            raise InvalidInput(f"{self.path}: no such study; `mnasfpn search` makes one")
+        with self._clear_errors():
+            self._database = sqlite3.connect(
+                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None
+            )
+        try:
+            with self._clear_errors():
+                self.plan = self._open(plan)
+        except BaseException:
+            self._database.close()
+            raise
+
+    def _open(self, plan: StudyPlan | None) -> StudyPlan:
+        application, schema = self._pragma("application_id"), self._pragma("user_version")
+        tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if (tables or plan is None) and application != APPLICATION_ID:
+            raise InvalidInput(f"{self.path} is an SQLite file, but not a study; give another path")
+        if tables and schema != SCHEMA:
+            raise InvalidInput(
+                f"{self.path} has study schema {schema}, this version reads {SCHEMA}; "
+                "use the version of mnasfpn that wrote it, or start a new study"
+            )
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        if not tables:
+            assert plan is not None
+            with self._transaction():
+                for statement in _TABLES.split(";\n"):
+                    self._database.execute(statement)
+                text = msgspec.json.encode(plan).decode()
+                self._database.execute("INSERT INTO plan VALUES (?)", (text,))
+            return plan
+        stored = self._stored_plan()
+        if plan is not None:
+            _require_same_plan(self.path, stored, plan)
+        return stored
+
+    def _stored_plan(self) -> StudyPlan:
+        row = self._database.execute("SELECT plan FROM plan").fetchone()
+        try:
+            return msgspec.json.decode(row[0] if row else b"", type=StudyPlan)
+        except msgspec.MsgspecError as error:
+            raise InvalidInput(f"{self.path}: the stored plan is damaged: {error}") from None
+
+    def _pragma(self, name: str) -> int:
+        return int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
+
+    def __enter__(self) -> Study:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        place: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._database.close()
+
+    def __len__(self) -> int:
+        """Trials proposed so far."""
+        return int(self._one("SELECT count(*) FROM trial"))
+
+    def trials(self, status: Status | None = None) -> tuple[Trial, ...]:
+        """All trials, or those of one status, in the order of proposal."""
+        if status is None:
+            return self._trials("")
+        return self._trials("WHERE status = ?", status)
+
+    def open_batch(self) -> tuple[Trial, ...]:
+        """The trials last proposed, whose rewards the stored controller has not heard of."""
+        return self._trials("WHERE batch = (SELECT max(batch) FROM trial)")
+
+    def finished_like(self, cell: Cell) -> Trial | None:
+        """The first finished trial of the same cell (in canonical form)."""
+        where = "WHERE cell = ? AND status = 'finished' ORDER BY number LIMIT 1"
+        return next(iter(self._trials(where, cell_to_json(cell))), None)
+
+    def restore(self, controller: Controller) -> None:
+        """Bring a new controller to where it was when the open batch had been proposed."""
+        with self._clear_errors():
+            row = self._database.execute("SELECT state FROM controller").fetchone()
+        if row is not None:
+            controller.restore(ControllerState.from_bytes(row[0]))
+
+    def propose(self, controller: Controller, count: int) -> tuple[Trial, ...]:
+        """Let the controller propose a batch; keep it and the controller's state together."""
+        first, batch = len(self), self._next_batch()
+        candidates = controller.propose(count)
+        rows = [
+            (
+                number,
+                batch,
+                msgspec.json.encode(choices).decode(),
+                cell_to_json(canonical(self.plan.space.decode(choices))),
+                self.plan.trial_seed(number),
+                "pending",
+            )
+            for number, choices in enumerate(candidates, start=first)
+        ]
+        with self._transaction():
+            if self._next_batch() != batch:
+                raise JobFailed(_another_process(self.path))
+            self._database.execute("DELETE FROM controller")
+            self._database.execute(
+                "INSERT INTO controller VALUES (?, ?)", (batch, controller.state().to_bytes())
+            )
+            self._database.executemany(
+                "INSERT INTO trial (number, batch, choices, cell, seed, status) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+        return self.open_batch()
+
+    def end(self, trial: Trial, result: Attempt, reused_from: int | None = None) -> Trial:
+        """Keep the result of a pending trial for good; returns the trial as it is now."""
+        evaluation, reward, reason = result.evaluation, None, result.reason
+        if evaluation is not None:
+            reward = self.plan.reward(evaluation.mean_ap, evaluation.latency_ms)
+        values = {
+            "status": "failed" if evaluation is None else "finished",
+            "mean_ap": evaluation and evaluation.mean_ap,
+            "latency_ms": evaluation and evaluation.latency_ms,
+            "low_ms": evaluation and evaluation.low_ms,
+            "high_ms": evaluation and evaluation.high_ms,
+            "reward": reward,
+            "reason": reason,
+            "seconds": result.seconds,
+            "worker": result.worker,
+            "reused_from": reused_from,
+        }
+        settings = ", ".join(f"{name} = :{name}" for name in values)
+        with self._transaction():
+            updated = self._database.execute(
+                f"UPDATE trial SET {settings}, ended = strftime('%Y-%m-%dT%H:%M:%fZ', 'now') "
+                "WHERE number = :number AND status = 'pending'",
+                {**values, "number": trial.number},
+            )
+            if updated.rowcount != 1:
+                raise JobFailed(_another_process(self.path))
+        return self._trials("WHERE number = ?", trial.number)[0]
+
+    def try_again(self, trials: Sequence[Trial]) -> None:
+        """Make failed trials pending."""
+        with self._transaction():
+            self._database.executemany(
+                "UPDATE trial SET status = 'pending', reason = '' "
+                "WHERE number = ? AND status = 'failed'",
+                [(trial.number,) for trial in trials],
+            )
+
+    def _next_batch(self) -> int:
+        return int(self._one("SELECT coalesce(max(batch) + 1, 0) FROM trial"))
+
+    def _one(self, query: str) -> Any:
+        with self._clear_errors():
+            return self._database.execute(query).fetchone()[0]
+
+    def _trials(self, where: str, *values: object) -> tuple[Trial, ...]:
+        order = "" if "ORDER BY" in where else "ORDER BY number"
+        query = (
+            "SELECT number, batch, choices, cell, seed, status, mean_ap, latency_ms, low_ms, "
+            f"high_ms, reward, reason, seconds, worker, reused_from FROM trial {where} {order}"
+        )
+        with self._clear_errors():
+            rows = self._database.execute(query, values).fetchall()
+        return tuple(self._trial(row) for row in rows)
+
+    def _trial(self, row: tuple[Any, ...]) -> Trial:
+        number, batch, choices, cell, seed, status, *evaluation = row[:10]
+        reward, reason, seconds, worker, reused_from = row[10:]
+        where = f"{self.path}, trial {number}"
+        try:
+            return Trial(
+                number,
+                batch,
+                msgspec.json.decode(choices, type=tuple[int, ...]),
+                cell_from_json(cell, where),
+                seed,
+                status,
+                Evaluation(*evaluation) if status == "finished" else None,
+                reward,
+                reason,
+                seconds or 0.0,
+                worker or "",
+                reused_from,
+            )
+        except (msgspec.MsgspecError, TypeError) as error:
+            raise InvalidInput(f"{where}: the stored trial is damaged: {error}") from None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """All or nothing, also when interrupted in the middle."""
+        with self._clear_errors():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._database.in_transaction:  # a full disk has already rolled it back
+                    self._database.execute("ROLLBACK")
+                raise
+            self._database.execute("COMMIT")
+
+    @contextmanager
+    def _clear_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise JobFailed(
+                f"cannot use the study {self.path}: {error}; check the folder, its permissions "
+                "and the free space; all trials stored before are kept"
+            ) from None
+        except sqlite3.DatabaseError as error:
+            raise InvalidInput(
+                f"{self.path} is not a study, or is damaged: {error}; give another path"
+            ) from None
+
+
+def _another_process(path: Path) -> str:
+    return f"another process is running the study {path}; wait for it, or use another file"
+
+
+def _require_same_plan(path: Path, stored: StudyPlan, asked: StudyPlan) -> None:
+    for one in fields(StudyPlan):
+        had, wanted = getattr(stored, one.name), getattr(asked, one.name)
+        if had != wanted:
+            if isinstance(had, SearchSpace):
+                had, wanted = _difference(had, wanted)
+            raise InvalidInput(
+                f"the study {path} was begun with {one.name} {had}, asked for {wanted}; continue "
+                "it as it was begun, or use another file"
+            )
+
+
+def _difference(stored: SearchSpace, asked: SearchSpace) -> tuple[str, str]:
+    """Names where they differ, everything else only if the names do not tell."""
+    if stored.space.name != asked.space.name:
+        return stored.space.name, asked.space.name
+    return str(stored), str(asked)
