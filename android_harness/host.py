@@ -221,7 +221,8 @@ class _Worker:
     def _said(self) -> str:
         self._stderr.seek(0)
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "it said nothing"
+        telling = [line for line in lines if not line.startswith("INFO:")]
+        return telling[-1] if telling else "it said nothing"
 
 
 def _allowed_cores() -> set[int]:

@@ -165,7 +165,8 @@ def main(core: str) -> None:
         try:
             answer = visit(runtime, job)
         except Exception as error:
-            answer = {"error": f"{type(error).__name__}: {error}"}
+            reason = " ".join(str(error).split()) or type(error).__name__
+            answer = {"error": f"the runtime rejects {os.path.basename(job['model'])}: {reason}"}
         print(json.dumps(answer), file=answers)
 
 
