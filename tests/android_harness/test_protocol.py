@@ -1,0 +1,353 @@
+"""Limits, the robust statistic and the verdict."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import fields, replace
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry
+from mnasfpn.android_harness.protocol import (
+    HOST,
+    PHONE,
+    STATISTICS,
+    Protocol,
+    centre_us,
+    condensed,
+    count,
+    effective_mhz,
+    figure_us,
+    judge,
+    measurement,
+    measurements,
+    protocol_for,
+    reference_clock_us,
+    spread,
+)
+from mnasfpn.errors import InvalidInput
+
+THREE = Protocol("three", statistics=("median",), rounds=3, runs=2)
+DEVICE = DeviceInfo("host", "m", "s", "o", "x86_64", "r")
+
+
+def run(us: float, number: int = 0, position: int = 1, **other) -> Run:
+    return Run(number, position, samples_us=(us, us), **other)
+
+
+def runs(*figures: float, **other) -> list[Run]:
+    return [run(us, number, **other) for number, us in enumerate(figures)]
+
+
+def sentinels(*figures: float) -> list[Run]:
+    """Two visits per round, around position 1, both with the round's figure."""
+    return [run(us, number, at) for number, us in enumerate(figures) for at in (0, 2)]
+
+
+# The protocol
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"statistics": ()}, "expected one or more of min, p5"),
+        ({"statistics": ("mode",)}, "mode"),
+        ({"rounds": 2}, "rounds is 2; expected 3 or more"),
+        ({"agreeing": 0}, "agreeing is 0; expected 1"),
+        ({"runs": 0}, "runs is 0"),
+        ({"sentinel_every": 0}, "sentinel_every"),
+        ({"error_runs": 0}, "error_runs"),
+        ({"max_spread": -0.01}, "max_spread is -0.01; expected 0 or more"),
+        ({"max_sentinel_drift": float("nan")}, "max_sentinel_drift is nan"),
+        ({"max_s": 0.0}, "max_s is 0.0"),
+        ({"max_s": 200.0}, "at most timeout_s, 120.0"),
+        ({"retries": -1}, "retries"),
+    ],
+)
+def test_protocol_names_the_limit_that_is_out_of_range(change, words):
+    with pytest.raises(InvalidInput, match=words):
+        replace(THREE, **change)
+
+
+@pytest.mark.parametrize("protocol", [HOST, PHONE])
+def test_presets_measure_in_at_least_three_processes_and_survive_json(protocol):
+    assert protocol.rounds >= 3
+    assert protocol.max_spread == 0.05
+    assert msgspec.json.decode(msgspec.json.encode(protocol), type=Protocol) == protocol
+
+
+def test_settings_of_a_visit_are_the_protocols():
+    settings = HOST.run_settings(xnnpack=False, op_profile=True)
+    shared = {field.name for field in fields(HOST)} & {field.name for field in fields(settings)}
+    assert shared == {"warmup_runs", "warmup_min_s", "runs", "min_s", "max_s", "timeout_s"}
+    assert all(getattr(settings, name) == getattr(HOST, name) for name in shared)
+    assert (settings.xnnpack, settings.op_profile) == (False, True)
+
+
+def test_the_host_and_a_phone_have_their_own_protocol():
+    assert protocol_for(DEVICE) is HOST
+    assert protocol_for(replace(DEVICE, serial="8A1X0")) is PHONE
+
+
+def test_every_limit_is_in_the_docs(pytestconfig):
+    text = (pytestconfig.rootpath / "docs/protocol.md").read_text()
+    missing = [field.name for field in fields(Protocol) if f"`{field.name}`" not in text]
+    assert not missing
+
+
+# One run
+
+
+def test_statistics_of_samples_match_numpy():
+    samples = tuple(random.Random(0).uniform(1, 9) for _ in range(37))
+    expected = {
+        "min": np.min(samples),
+        "p5": np.percentile(samples, 5),
+        "median": np.median(samples),
+        "p95": np.percentile(samples, 95),
+        "avg": np.mean(samples),
+    }
+    assert {name: of(samples) for name, of in STATISTICS.items()} == pytest.approx(expected)
+
+
+def test_figure_takes_the_first_statistic_a_tool_printed():
+    old = Run(0, 0, stats_us={"min": 8.0, "avg": 10.0, "count": 50})
+    new = Run(0, 0, stats_us={"min": 8.0, "avg": 10.0, "median": 9.0, "count": 50})
+    assert figure_us(old, PHONE) == 10.0
+    assert figure_us(new, PHONE) == 9.0
+    assert (count(old), count(run(1.0))) == (50, 2)
+
+
+def test_a_run_without_the_statistic_is_an_error_that_names_both():
+    with pytest.raises(InvalidInput, match="reads median or avg; the run has max"):
+        figure_us(Run(0, 0, stats_us={"max": 3.0}), PHONE)
+    with pytest.raises(InvalidInput, match="only an error: gone"):
+        figure_us(Run(0, 0, error="gone"), PHONE)
+
+
+def test_effective_frequency_is_the_time_weighted_mean_of_the_fastest_cluster():
+    before = Telemetry(time_in_state={"p0": {"600000": 100}, "p4": {"1000000": 5, "2000000": 5}})
+    after = Telemetry(time_in_state={"p0": {"600000": 200}, "p4": {"1000000": 15, "2000000": 35}})
+    assert effective_mhz(run(1.0, before=before, after=after)) == pytest.approx(1750)
+    assert effective_mhz(run(1.0)) is None
+    assert effective_mhz(run(1.0, before=after, after=after)) is None
+
+
+@given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=50), st.floats(1, 100))
+def test_a_condensed_run_counts_and_costs_the_same(samples, clock):
+    whole = Run(0, 0, samples_us=tuple(samples), clock_us=clock)
+    light = condensed(whole, HOST)
+    assert not light.samples_us
+    assert (figure_us(light, HOST), count(light), light.clock_us) == (
+        figure_us(whole, HOST),
+        count(whole),
+        clock,
+    )
+
+
+# Centre and spread
+
+
+def test_centre_and_spread_by_hand():
+    measured = runs(130, 104, 100, 102, 500)
+    assert centre_us(measured, THREE) == 102
+    assert spread(measured, THREE) == pytest.approx(0.04)
+
+
+def test_clock_brings_runs_to_one_clock():
+    """The core ran at 100, 80 and 125 % of its clock; the model costs 50 probes each time."""
+    measured = [run(50 * clock, 0, clock_us=clock) for clock in (4.0, 5.0, 3.2)]
+    assert spread(measured, THREE) == pytest.approx(0)
+    assert centre_us(measured, THREE) == pytest.approx(50 * 4.0)  # their median clock
+    assert centre_us(measured, THREE, clock_us=10.0) == pytest.approx(500)
+
+
+def test_without_a_clock_in_every_run_figures_stay_as_they_are():
+    measured = [*runs(100, 101), run(102, 2, clock_us=7.0)]
+    assert centre_us(measured, THREE, clock_us=3.0) == 101
+    assert reference_clock_us(measured) is None
+    assert reference_clock_us([]) is None
+
+
+def test_failed_runs_have_no_say_in_the_reference_clock():
+    assert reference_clock_us([run(1, clock_us=5.0), Run(0, 0, error="x")]) == 5.0
+
+
+@pytest.mark.parametrize("statistic", [centre_us, spread])
+def test_no_runs_is_an_error(statistic):
+    with pytest.raises(InvalidInput, match="no runs"):
+        statistic([], THREE)
+
+
+figures = st.lists(st.floats(1, 1e6), min_size=3, max_size=9)
+
+
+@given(figures, st.floats(0.01, 100), st.randoms(use_true_random=False))
+def test_centre_scales_and_neither_depends_on_order(values, factor, shuffle):
+    measured, scaled = runs(*values), runs(*(factor * value for value in values))
+    shuffle.shuffle(scaled)
+    assert centre_us(scaled, THREE) == pytest.approx(factor * centre_us(measured, THREE))
+    assert spread(scaled, THREE) == pytest.approx(spread(measured, THREE), abs=1e-9)
+    assert min(values) <= centre_us(measured, THREE) <= max(values)
+    assert spread(measured, THREE) >= 0
+
+
+@given(figures, st.lists(st.floats(1e6, 1e9)))
+def test_slower_runs_change_nothing(values, slower):
+    """What disturbs a run makes it slower; such runs leave centre and spread alone."""
+    assert centre_us(runs(*values, *slower), THREE) == centre_us(runs(*values), THREE)
+    assert spread(runs(*values, *slower), THREE) == spread(runs(*values), THREE)
+
+
+# The verdict
+
+
+def test_agreeing_processes_beside_a_steady_sentinel_are_valid():
+    verdict = judge(runs(100, 102, 104), THREE, sentinels(50, 50.5, 49.5))
+    assert verdict.status is Status.VALID
+    assert verdict.reasons == ()
+
+
+def test_a_spread_at_the_limit_is_valid_and_above_it_is_not():
+    at = replace(THREE, max_spread=0.0625)  # exact in binary
+    assert judge(runs(64, 66, 68), at).status is Status.VALID
+    above = judge(runs(64, 66, 68.01), at)
+    assert above.status is Status.UNSTABLE
+    assert above.reasons == ("the 3 fastest processes are 6.3% apart, limit 6%",)
+
+
+def test_too_few_processes_are_unstable_and_say_how_many():
+    assert judge(runs(100, 101), THREE).reasons == ("measured in 2 of 3 processes",)
+    with_error = [*runs(100, 101), Run(2, 0, error="gone")]
+    assert judge(with_error, THREE).reasons == ("measured in 2 of 3 processes, 1 failed",)
+
+
+def test_only_errors_are_failed_with_the_last_one():
+    verdict = judge([Run(0, 0, error="first"), Run(1, 0, error="second")], THREE)
+    assert (verdict.status, verdict.reasons) == (Status.FAILED, ("second",))
+
+
+def test_nothing_measured_is_failed():
+    assert judge([], THREE).reasons == ("never measured",)
+
+
+def test_one_error_among_enough_good_runs_does_not_hurt():
+    assert judge([*runs(100, 101, 102), Run(3, 0, error="x")], THREE).status is Status.VALID
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "words"),
+    [
+        (Run(0, 1, samples_us=(100.0,)), "round 0: 1 repeats of 2"),
+        (run(100, after=Telemetry(thermal_status=2)), "round 0: thermal status 2"),
+        (
+            run(
+                100,
+                before=Telemetry(time_in_state={"p4": {"2000000": 0, "1000000": 0}}),
+                after=Telemetry(time_in_state={"p4": {"2000000": 50, "1000000": 50}}),
+            ),
+            "round 0: 1500 MHz on average, 2000 MHz in the best run",
+        ),
+    ],
+)
+def test_a_disturbed_run_does_not_count(disturbed, words):
+    fast = {
+        "before": Telemetry(time_in_state={"p4": {"2000000": 0}}),
+        "after": Telemetry(time_in_state={"p4": {"2000000": 99}}, thermal_status=0),
+    }
+    others = [run(us, number, **fast) for number, us in ((1, 101), (2, 102))]
+    assert judge([disturbed, *others], THREE).reasons == (words,)
+    replaced = measurement("k", DEVICE, [disturbed, *others, run(103, 3, **fast)], THREE)
+    assert replaced.verdict.status is Status.VALID
+    assert replaced.centre_us == 102  # of 101, 102, 103: the disturbed 100 is left out
+    assert disturbed in replaced.runs
+
+
+def test_unreadable_telemetry_accuses_nobody():
+    unreadable = runs(100, 101, 102, after=Telemetry(thermal_status="unreadable"))
+    assert judge(unreadable, THREE).status is Status.VALID
+
+
+def test_more_cpu_time_than_wall_time_means_threads():
+    threads = judge(runs(100, 101, 102, cpu_per_wall=1.9), THREE)
+    assert threads.reasons == ("1.90 s of CPU time per second: more than one thread",)
+    once = [run(100, 0, cpu_per_wall=2.0), *runs(101, 102, cpu_per_wall=1.0)]
+    assert judge(once, THREE).status is Status.VALID  # a glitch of one clock reading
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_a_drifting_sentinel_disturbs_the_runs_of_its_round(factor):
+    beside = sentinels(50, 50, 50 * factor)
+    verdict = judge(runs(100, 101, 102), THREE, beside)
+    assert len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith("round 2: the sentinel beside it drifted")
+    assert judge(runs(100, 101, 102), THREE, None).status is Status.VALID
+
+
+def test_drift_is_what_the_nearest_sentinels_saw():
+    """Slow at the start of round 2, usual beside the run: one noisy visit accuses nobody."""
+    beside = [*sentinels(50, 50, 50), run(80, 2, 1), run(50, 2, 20)]
+    late = [run(100, 0), run(101, 1), run(102, 2, position=10)]
+    assert judge(late, THREE, beside).status is Status.VALID
+    slow = [*sentinels(50, 50), run(50, 2, 0), run(80, 2, 9), run(80, 2, 20)]
+    assert "drifted +60.0%" in judge(late, THREE, slow).reasons[0]
+
+
+def test_no_sentinel_in_a_round_is_said():
+    assert judge(runs(100, 101, 102), THREE, sentinels(50, 50)).reasons == (
+        "round 2: no sentinel run in this round",
+    )
+
+
+def test_a_failed_sentinel_is_no_sentinel():
+    failed = [*sentinels(50, 50), Run(2, 0, error="gone")]
+    assert "no sentinel run" in judge(runs(100, 101, 102), THREE, failed).reasons[0]
+
+
+@given(figures, st.lists(st.floats(1, 1e6), max_size=9))
+def test_later_rounds_of_the_sentinel_never_change_a_verdict(values, later):
+    beside = sentinels(*[50.0] * len(values))
+    more = [*beside, *(run(us, len(values) + i, 0) for i, us in enumerate(later))]
+    assert judge(runs(*values), THREE, more) == judge(runs(*values), THREE, beside)
+
+
+@given(figures)
+def test_valid_exactly_when_the_fastest_agree(values):
+    verdict = judge(runs(*values), THREE, sentinels(*[50.0] * len(values)))
+    fastest = sorted(values)[:3]
+    assert (verdict.status is Status.VALID) == (fastest[2] / fastest[0] - 1 <= 0.05)
+
+
+# Measurements
+
+
+def test_measurement_keeps_every_run_and_counts_all_of_them():
+    measured = [*runs(130, 104, 100, 102), Run(4, 0, error="gone")]
+    result = measurement("k", DEVICE, measured, THREE)
+    assert result.runs == tuple(measured)
+    assert (result.centre_us, result.count) == (102, 8)
+    assert result.spread == pytest.approx(0.04)
+    assert result.verdict == judge(measured, THREE)
+
+
+def test_a_failed_measurement_has_no_number():
+    result = measurement("k", DEVICE, [Run(0, 0, error="gone")], THREE)
+    assert (result.centre_us, result.spread, result.count) == (None, None, 0)
+
+
+def test_measurements_share_one_clock_and_leave_the_sentinel_out():
+    """Two models of 50 probes each, measured while the core was slow and while it was fast."""
+    slow = [run(50 * 5.0, n, clock_us=5.0) for n in range(3)]
+    fast = [run(50 * 4.0, n, clock_us=4.0) for n in range(3)]
+    watch = [run(20.0, n, at, clock_us=4.0) for n in range(3) for at in (0, 2)]
+    stored = {"slow": slow, "fast": fast, "watch": watch}
+    result = measurements(DEVICE, stored, THREE, "watch")
+    assert list(result) == ["slow", "fast"]
+    assert [result[key].centre_us for key in result] == pytest.approx([200, 200])
+    assert {result[key].verdict.status for key in result} == {Status.VALID}
+    again = measurements(DEVICE, stored, THREE, "watch", clock_us=5.0)
+    assert again["fast"].centre_us == pytest.approx(250)
