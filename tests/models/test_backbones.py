@@ -153,7 +153,7 @@ def test_hard_sigmoid_as_the_runtime_computes_it():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", APPLICATIONS)
-@pytest.mark.parametrize("width", [0.35, 0.56, 0.75, 1.0, 1.4])
+@pytest.mark.parametrize("width", [0.35, 0.56, 1.0, 1.4])
 def test_params_equal_keras_applications(name, width):
     backbone = Backbone(name, width)
     assert cost(backbone.graph(64, 64)).params == application(backbone, size=64).count_params()
@@ -163,15 +163,18 @@ def test_params_equal_keras_applications(name, width):
 @pytest.mark.parametrize("name", APPLICATIONS)
 @pytest.mark.parametrize("size", [96, 65])
 def test_features_equal_keras_applications(name, size):
+    import keras
+
+    keras.utils.set_random_seed(0)
     backbone = Backbone(name)
     model = application(backbone, size=size)
     _randomize_norms(model)
     graph = backbone.graph(size, size)
     ours = build_keras(graph, application_weights(graph, model))
     image = np.random.default_rng(0).uniform(-1, 1, (1, size, size, 3)).astype(np.float32)
-    expected = model.predict_on_batch(image)
+    expected = np.asarray(model(image))
     assert np.abs(expected).max() > 0.1  # or every network would pass
-    np.testing.assert_allclose(ours.predict_on_batch(image)[-1], expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(ours(image)[-1]), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_features_stay_when_batch_norm_has_another_epsilon():
@@ -185,11 +188,11 @@ def test_features_stay_when_batch_norm_has_another_epsilon():
     ours = build_keras(graph.prune(["backbone/block_16_project"]), weights)
     import keras
 
-    theirs = keras.Model(model.inputs, model.get_layer("block_16_project_BN").output)
+    theirs = keras.Model(model.input, model.get_layer("block_16_project_BN").output)
     image = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32)
-    expected = theirs.predict_on_batch(image)
+    expected = np.asarray(theirs(image))
     assert np.abs(expected).max() > 0.1
-    np.testing.assert_allclose(ours.predict_on_batch(image), expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(np.asarray(ours(image)), expected, rtol=1e-4, atol=1e-4)
 
 
 def _randomize_norms(model, variance=(0.5, 1.5)):
