@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -26,7 +27,7 @@ def _pixels(kernel: Kernel) -> int:
 
 def _vector_madds(kernel: Kernel) -> float:
     """Multiply-accumulates with the output channels filled up to whole vectors."""
-    channels = kernel.output[-1] if kernel.output else 1
+    channels = _channels(kernel.output)
     return kernel.madds * padded(channels) / channels
 
 
@@ -35,18 +36,45 @@ def _window_reads(kernel: Kernel) -> int:
     return math.prod(kernel.output) * math.prod(kernel.window)
 
 
-#: Name -> value, and whether a kernel with more of it can only be slower, all else equal.
+def _window_pixels(kernel: Kernel) -> int:
+    """Window positions times window elements: addresses that are worked out, whatever the depth."""
+    return _pixels(kernel) * math.prod(kernel.window)
+
+
+def _clamped_bytes(kernel: Kernel) -> int:
+    """Where an activation is not free, it is another pass over the output."""
+    return kernel.bytes_out if kernel.activation else 0
+
+
+def _beyond(cache_bytes: int) -> Callable[[Kernel], float]:
+    """Bytes that do not fit into a cache of this size; which sizes matter, a device decides."""
+    return lambda kernel: max(
+        0, kernel.bytes_in + kernel.bytes_out + kernel.bytes_weights - cache_bytes
+    )
+
+
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[-1] if shape else 1
+
+
+#: Name -> value, and whether more of it is more work: then, all else equal, nothing gets faster.
 FEATURES: dict[str, tuple[Callable[[Kernel], float], bool]] = {
     "vector_madds": (_vector_madds, True),
     "bytes_in": (lambda kernel: kernel.bytes_in, True),
     "bytes_out": (lambda kernel: kernel.bytes_out, True),
     "bytes_weights": (lambda kernel: kernel.bytes_weights, True),
+    "bytes_beyond_256k": (_beyond(2**18), True),
+    "bytes_beyond_1m": (_beyond(2**20), True),
+    "bytes_beyond_2m": (_beyond(2**21), True),
+    "bytes_beyond_4m": (_beyond(2**22), True),
+    "clamped_bytes": (_clamped_bytes, True),
     "window_reads": (_window_reads, True),
+    "window_pixels": (_window_pixels, True),
     "pixels": (_pixels, False),
-    "channels_in": (lambda kernel: kernel.inputs[0][-1] if kernel.inputs[0] else 1, False),
-    "channels_out": (lambda kernel: kernel.output[-1] if kernel.output else 1, False),
-    "remainder_in": (lambda kernel: _remainder(kernel.inputs[0]), False),
-    "remainder_out": (lambda kernel: _remainder(kernel.output), False),
+    "channels_in": (lambda kernel: _channels(kernel.inputs[0]), False),
+    "channels_out": (lambda kernel: _channels(kernel.output), False),
+    "remainder_in": (lambda kernel: _channels(kernel.inputs[0]) % VECTOR_WIDTH, False),
+    "remainder_out": (lambda kernel: _channels(kernel.output) % VECTOR_WIDTH, False),
     "window": (lambda kernel: math.prod(kernel.window), False),
     "stride": (lambda kernel: math.prod(kernel.stride), False),
     "inputs": (lambda kernel: len(kernel.inputs), False),
@@ -55,11 +83,12 @@ NAMES = tuple(FEATURES)
 MONOTONE = tuple(monotone for _, monotone in FEATURES.values())
 
 
-def _remainder(shape: tuple[int, ...]) -> int:
-    return shape[-1] % VECTOR_WIDTH if shape else 0
-
-
 def matrix(kernels: Sequence[Kernel]) -> Matrix:
     """[kernels, features] in the order of :data:`NAMES`."""
-    rows = [[value(kernel) for value, _ in FEATURES.values()] for kernel in kernels]
+    rows = [_row(kernel) for kernel in kernels]
     return np.asarray(rows, dtype=np.float64).reshape(len(kernels), len(NAMES))
+
+
+@functools.lru_cache(maxsize=1 << 16)  # networks repeat their kernels, and fits their networks
+def _row(kernel: Kernel) -> tuple[float, ...]:
+    return tuple(value(kernel) for value, _ in FEATURES.values())

@@ -1,8 +1,9 @@
 """Fitting a regression for one kind of kernel with scikit-learn, chosen by held-out error.
 
-All candidates aim at relative error: latencies of one kind span four decades. Trees fit the
-logarithm; the linear model is weighted by the inverse of what was measured. Outliers are damped by
-reweighting (Huber) in the linear model; trees contain them in their leaves.
+All candidates aim at relative error: latencies of one kind span four decades. The linear model is
+weighted by the inverse of what was measured, outliers damped by reweighting (Huber). Boosting and
+forest learn the logarithm of what the linear model leaves over: they need no depth to follow sizes,
+only to correct for what is not proportional.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class KernelRegression:
         Raises:
             InvalidInput: fewer than three kernels, a latency that is not positive, mixed kinds.
         """
+        # Limits reach only what is loaded, so scikit-learn comes first.
+        import sklearn.ensemble  # noqa: F401
         from threadpoolctl import threadpool_limits
 
         x, y = matrix(kernels), np.asarray(latencies_us, dtype=np.float64)
@@ -152,16 +155,14 @@ def _fit_boosting(x: Matrix, y: Matrix, seed: int) -> Fitted:
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     model = HistGradientBoostingRegressor(
-        max_iter=150,
-        max_leaf_nodes=8,
-        min_samples_leaf=3,
-        learning_rate=0.1,
+        max_iter=100,
+        max_leaf_nodes=6,
+        min_samples_leaf=1,
         monotonic_cst=[int(monotone) for monotone in MONOTONE],
         early_stopping=False,
         random_state=seed,
     )
-    model.fit(x, np.log(y))
-    return _with_trees(x, y, seed, "gradient_boosting", boosted_trees(model)), model
+    return _fit_on_linear(x, y, seed, "gradient_boosting", model, boosted_trees)
 
 
 def _fit_forest(x: Matrix, y: Matrix, seed: int) -> Fitted:
@@ -174,13 +175,15 @@ def _fit_forest(x: Matrix, y: Matrix, seed: int) -> Fitted:
         monotonic_cst=[int(monotone) for monotone in MONOTONE],
         random_state=seed,
     )
-    model.fit(x, np.log(y))
-    return _with_trees(x, y, seed, "random_forest", forest_trees(model)), model
+    return _fit_on_linear(x, y, seed, "random_forest", model, forest_trees)
 
 
-def _with_trees(x: Matrix, y: Matrix, seed: int, method: Method, trees: Trees) -> Regressor:
+def _fit_on_linear(
+    x: Matrix, y: Matrix, seed: int, method: Method, model: Any, trees: Callable[[Any], Trees]
+) -> Fitted:
     linear, _ = _fit_linear(x, y, seed)
-    return replace(linear, method=method, trees=trees)
+    model.fit(x, np.log(y / linear.linear(x)))
+    return replace(linear, method=method, trees=trees(model)), model
 
 
 def _with_scores(regressor: Regressor, scores: dict[Method, float], error: float) -> Regressor:

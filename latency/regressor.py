@@ -75,9 +75,10 @@ class Trees:
 class Regressor:
     """Latency of one kind of kernel from its features.
 
-    The linear part is in microseconds: ``intercept + features . coefficients``, all non-negative.
-    Trees, where they were chosen, give the logarithm of the latency inside the measured range;
-    outside, they are asked at the nearest point inside, and the linear part says how much more.
+    The linear part is in microseconds: ``intercept + features . coefficients``, none negative.
+    Trees, where they were chosen, give the logarithm of a factor on it. They never say that more
+    work makes that factor smaller, so the product is monotone where physics is; and beyond the
+    measured range they stay what they are at its edge while the linear part goes on.
 
     Args:
         method: the candidate with the smallest cross-validated error.
@@ -116,14 +117,11 @@ class Regressor:
         return self.predict_features(matrix(kernels))
 
     def predict_features(self, x: Matrix) -> Matrix:
-        linear = self._linear(x)
-        if self.trees is None:
-            return linear
-        inside = np.clip(x, self.low, self.high)
-        predicted: Matrix = np.exp(self.trees.predict(inside)) * linear / self._linear(inside)
-        return predicted
+        linear = self.linear(x)
+        return linear if self.trees is None else linear * np.exp(self.trees.predict(x))
 
-    def _linear(self, x: Matrix) -> Matrix:
+    def linear(self, x: Matrix) -> Matrix:
+        """The linear part alone, in microseconds."""
         total: Matrix = self.intercept + x @ np.asarray(self.coefficients)
         return np.maximum(total, LEAST_US)
 

@@ -67,7 +67,7 @@ POOLS = ("max_pool", "average_pool")
 BOUND_OTHERWISE = (*CONVOLUTIONS, *POOLS, "fully_connected")
 BYTES_MOVED = ("bytes_in", "bytes_out")
 #: Convolutions are bound by arithmetic and by reading their weights once; dense layers by their
-#: weights; pools by their windows; the rest by moving data, hard-swish by more than that.
+#: weights; pools by their windows; the rest by moving data. Few enough for a few dozen models.
 RATES = (
     Rate("pointwise arithmetic", ("conv_1x1",), ("vector_madds",)),
     Rate("convolution arithmetic", ("conv_kxk",), ("vector_madds",)),
@@ -77,8 +77,23 @@ RATES = (
     Rate("dense weights", ("fully_connected",), ("bytes_weights",)),
     Rate("pooling", POOLS, ("window_reads",)),
     Rate("moving data", (), BYTES_MOVED),
-    Rate("hard swish", ("hard_swish",), BYTES_MOVED),
 )
+
+
+def rates_by_kind(kinds: Sequence[str]) -> tuple[Rate, ...]:
+    """Rates of its own for every kind of kernel: for many models that differ much.
+
+    Kinds whose rates the models cannot tell apart only share out the same sum between them.
+    """
+    return tuple(
+        Rate(f"{kind} {what}", (kind,), features)
+        for kind in kinds
+        for what, features in (
+            ("arithmetic", ("vector_madds",)),
+            ("moving data", BYTES_MOVED),
+            ("weights", ("bytes_weights",)),
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)
