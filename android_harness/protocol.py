@@ -3,9 +3,9 @@
 How a number comes about. Each model is visited once in each of several rounds; a round is a new
 process that visits the models in a new random order. One run's figure is a low or middle percentile
 of its repeats (``Protocol.statistics``). Where the device reports how fast its core was
-(``Run.clock_us``, this PC), the figure is brought to a common clock. A measurement stands on its
-``agreeing`` fastest undisturbed runs, because whatever disturbs a run makes it slower: their median
-is the centre, their range the spread. Slower and disturbed runs stay in the record.
+(``Run.clock_us``, this PC), the figure is brought to a common clock. The median of the undisturbed
+runs is the centre; the range of the ``agreeing`` runs nearest to it is the spread. Disturbed runs
+stay in the record.
 
 Every limit is in ``docs/protocol.md`` with its source and with the experiment behind it.
 """
@@ -41,7 +41,7 @@ class Protocol:
         statistics: what is read off a run, by preference; tools of different age print different
             ones.
         rounds: processes in which each model must have been measured.
-        agreeing: that many of the fastest undisturbed runs must agree within ``max_spread``.
+        agreeing: that many undisturbed runs nearest the median must agree within ``max_spread``.
         extra_rounds: more rounds for models that are not VALID after ``rounds``.
         warmup_runs, warmup_min_s, runs, min_s, max_s, timeout_s: one visit; see ``RunSettings``.
         sentinel_every: the sentinel is visited once per this many models, and at both ends.
@@ -189,20 +189,22 @@ def reference_clock_us(runs: Iterable[Run]) -> float | None:
 
 
 def centre_us(runs: Sequence[Run], protocol: Protocol, clock_us: float | None = None) -> float:
-    """Median of the ``agreeing`` fastest runs, at ``clock_us``.
+    """Median of the runs, at ``clock_us``.
 
     ``clock_us`` must be the same for all models that are compared; left out, it is the median of
     these runs alone.
     """
-    costs = _standing(runs, protocol)
+    middle = statistics.median(_costs(runs, protocol))
     scale = clock_us or reference_clock_us(runs)
-    return statistics.median(costs) * (scale if scale and _clocked(runs) else 1.0)
+    return middle * (scale if scale and _clocked(runs) else 1.0)
 
 
 def spread(runs: Sequence[Run], protocol: Protocol) -> float:
-    """(slowest - fastest) / fastest of the ``agreeing`` fastest runs; 0 for a single run."""
-    costs = _standing(runs, protocol)
-    return costs[-1] / costs[0] - 1
+    """(slowest - fastest) / fastest of the ``agreeing`` runs nearest the median; 0 for one run."""
+    costs = _costs(runs, protocol)
+    middle = statistics.median(costs)
+    nearest = sorted(costs, key=lambda cost: abs(cost - middle))[: protocol.agreeing]
+    return max(nearest) / min(nearest) - 1
 
 
 def count(run: Run) -> int:
@@ -252,7 +254,7 @@ def _assess(
     apart = spread(standing, protocol)
     if apart > protocol.max_spread:
         reasons.append(
-            f"the {protocol.agreeing} fastest processes are {apart:.1%} apart, "
+            f"the {protocol.agreeing} closest processes are {apart:.1%} apart, "
             f"limit {protocol.max_spread:.0%}"
         )
     threads = [run.cpu_per_wall for run in usable if run.cpu_per_wall is not None]
@@ -271,7 +273,7 @@ def disturbances(
     last = max((run.round for run in runs), default=0)
     sentinels = [run for run in sentinel_runs or () if not run.error and run.round <= last]
     speeds = [mhz for run in (*runs, *sentinels) if (mhz := effective_mhz(run)) is not None]
-    costs = _costs(sentinels, protocol)
+    costs = _costs(sentinels, protocol) if sentinels else []
     usual = statistics.median(costs) if costs else 1.0
     relative = [(other, cost / usual) for other, cost in zip(sentinels, costs, strict=True)]
     result = []
@@ -347,15 +349,11 @@ def _clocked(runs: Sequence[Run]) -> bool:
 
 def _costs(runs: Sequence[Run], protocol: Protocol) -> list[float]:
     """Figures that may be compared: per clock probe where every run has one."""
+    if not runs:
+        raise InvalidInput("no runs; a centre and a spread need at least one without error")
     if _clocked(runs):
         return [figure_us(run, protocol) / (run.clock_us or 1.0) for run in runs]
     return [figure_us(run, protocol) for run in runs]
-
-
-def _standing(runs: Sequence[Run], protocol: Protocol) -> list[float]:
-    if not runs:
-        raise InvalidInput("no runs; a centre and a spread need at least one without error")
-    return sorted(_costs(runs, protocol))[: protocol.agreeing]
 
 
 def _drift(run: Run, sentinels: Sequence[tuple[Run, float]], protocol: Protocol) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasfpn.android_harness.campaign import COOLDOWN_POLL_S, campaign, round_order
@@ -112,6 +112,7 @@ def test_the_order_is_seeded_differs_between_rounds_and_ignores_the_callers():
     assert len({tuple(order) for order in first.asked}) == 3
 
 
+@settings(deadline=None)
 @given(st.integers(0, 30), st.integers(1, 9), st.integers(0, 99))
 def test_the_sentinel_is_at_both_ends_and_never_far(count, every, seed):
     protocol = replace(PROTOCOL, sentinel_every=every)
@@ -189,6 +190,7 @@ def test_nothing_is_measured_when_all_is_valid():
     assert device.visits == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 36))
 def test_interrupted_anywhere_a_resumed_campaign_measures_only_what_is_missing(stop):
     whole = campaign(ScriptedDevice(), jobs(8), PROTOCOL, 0, sentinel=SENTINEL, sleep=no_sleep)

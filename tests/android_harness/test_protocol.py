@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry
@@ -137,6 +137,7 @@ def test_effective_frequency_is_the_time_weighted_mean_of_the_fastest_cluster():
     assert effective_mhz(run(1.0, before=after, after=after)) is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=50), st.floats(1, 100))
 def test_a_condensed_run_counts_and_costs_the_same(samples, clock):
     whole = Run(0, 0, samples_us=tuple(samples), clock_us=clock)
@@ -154,8 +155,8 @@ def test_a_condensed_run_counts_and_costs_the_same(samples, clock):
 
 def test_centre_and_spread_by_hand():
     measured = runs(130, 104, 100, 102, 500)
-    assert centre_us(measured, THREE) == 102
-    assert spread(measured, THREE) == pytest.approx(0.04)
+    assert centre_us(measured, THREE) == 104
+    assert spread(measured, THREE) == pytest.approx(0.04)  # of 100, 102 and 104
 
 
 def test_clock_brings_runs_to_one_clock():
@@ -186,6 +187,7 @@ def test_no_runs_is_an_error(statistic):
 figures = st.lists(st.floats(1, 1e6), min_size=3, max_size=9)
 
 
+@settings(deadline=None)
 @given(figures, st.floats(0.01, 100), st.randoms(use_true_random=False))
 def test_centre_scales_and_neither_depends_on_order(values, factor, shuffle):
     measured, scaled = runs(*values), runs(*(factor * value for value in values))
@@ -196,11 +198,11 @@ def test_centre_scales_and_neither_depends_on_order(values, factor, shuffle):
     assert spread(measured, THREE) >= 0
 
 
-@given(figures, st.lists(st.floats(1e6, 1e9)))
-def test_slower_runs_change_nothing(values, slower):
-    """What disturbs a run makes it slower; such runs leave centre and spread alone."""
-    assert centre_us(runs(*values, *slower), THREE) == centre_us(runs(*values), THREE)
-    assert spread(runs(*values, *slower), THREE) == spread(runs(*values), THREE)
+@settings(deadline=None)
+@given(figures, st.lists(st.one_of(st.floats(1e-3, 1), st.floats(1e6, 1e9)), max_size=8))
+def test_fewer_than_half_outliers_cannot_move_the_centre_out_of_the_rest(values, outliers):
+    all_runs = runs(*values, *outliers[: len(values) - 1])
+    assert min(values) <= centre_us(all_runs, THREE) <= max(values)
 
 
 # The verdict
@@ -217,7 +219,7 @@ def test_a_spread_at_the_limit_is_valid_and_above_it_is_not():
     assert judge(runs(64, 66, 68), at).status is Status.VALID
     above = judge(runs(64, 66, 68.01), at)
     assert above.status is Status.UNSTABLE
-    assert above.reasons == ("the 3 fastest processes are 6.3% apart, limit 6%",)
+    assert above.reasons == ("the 3 closest processes are 6.3% apart, limit 6%",)
 
 
 def test_too_few_processes_are_unstable_and_say_how_many():
@@ -308,6 +310,7 @@ def test_a_failed_sentinel_is_no_sentinel():
     assert "no sentinel run" in judge(runs(100, 101, 102), THREE, failed).reasons[0]
 
 
+@settings(deadline=None)
 @given(figures, st.lists(st.floats(1, 1e6), max_size=9))
 def test_later_rounds_of_the_sentinel_never_change_a_verdict(values, later):
     beside = sentinels(*[50.0] * len(values))
@@ -315,11 +318,12 @@ def test_later_rounds_of_the_sentinel_never_change_a_verdict(values, later):
     assert judge(runs(*values), THREE, more) == judge(runs(*values), THREE, beside)
 
 
+@settings(deadline=None)
 @given(figures)
-def test_valid_exactly_when_the_fastest_agree(values):
+def test_valid_exactly_when_those_nearest_the_median_agree(values):
     verdict = judge(runs(*values), THREE, sentinels(*[50.0] * len(values)))
-    fastest = sorted(values)[:3]
-    assert (verdict.status is Status.VALID) == (fastest[2] / fastest[0] - 1 <= 0.05)
+    nearest = sorted(sorted(values, key=lambda value: abs(value - np.median(values)))[:3])
+    assert (verdict.status is Status.VALID) == (nearest[2] / nearest[0] - 1 <= 0.05)
 
 
 # Measurements
@@ -329,7 +333,7 @@ def test_measurement_keeps_every_run_and_counts_all_of_them():
     measured = [*runs(130, 104, 100, 102), Run(4, 0, error="gone")]
     result = measurement("k", DEVICE, measured, THREE)
     assert result.runs == tuple(measured)
-    assert (result.centre_us, result.count) == (102, 8)
+    assert (result.centre_us, result.count) == (103, 8)
     assert result.spread == pytest.approx(0.04)
     assert result.verdict == judge(measured, THREE)
 
