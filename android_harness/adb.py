@@ -98,6 +98,9 @@ def choose_serial(serial: str | None = None) -> str:
             )
         chosen = (usable or devices)[0]
     else:
+        if ":" in serial and serial not in listing:
+            AdbDevice(serial).connect()
+            devices = list_devices()
         named = [device for device in devices if device.serial == serial]
         if not named:
             raise InvalidInput(
@@ -190,7 +193,7 @@ class AdbDevice:
         if state in _USABLE_SOON:
             self._features = None
             if ":" in self.serial:
-                return self._connect_tcp()
+                return self.connect()
             return f"it is {state}"
         if state != "device":
             raise StableDeviceError(
@@ -199,8 +202,8 @@ class AdbDevice:
         booted = self.shell("getprop sys.boot_completed", timeout_s=10).stdout.strip()
         return "" if booted == "1" else "it is still booting"
 
-    def _connect_tcp(self) -> str:
-        """Phones over TCP are forgotten by a new adb server and must be connected again."""
+    def connect(self) -> str:
+        """Connect over TCP, as a new adb server needs it; why it did not work, or empty."""
         with _translated(self.serial):
             client = _client()
             client.disconnect(self.serial)

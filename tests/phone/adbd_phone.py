@@ -45,6 +45,7 @@ STATE = {
     "usb_powered": "true",
     "thermal_status": "0",
     "khz": "2457600",
+    "wakefulness": "Asleep",
     "settings/global/stay_on_while_plugged_in": "0",
 }
 

@@ -1,0 +1,65 @@
+"""Phones for tests, and an adb server of our own so that no other is touched."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+if "adbd_phone" not in sys.modules:  # a module beside this file, importable by the tests
+    spec = importlib.util.spec_from_file_location("adbd_phone", HERE / "adbd_phone.py")
+    assert spec
+    assert spec.loader
+    sys.modules["adbd_phone"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["adbd_phone"])
+
+from adbd_phone import Phone, free_port, why_no_phone  # noqa: E402
+
+TOOL = HERE / "recorded_benchmark_model"
+
+
+@pytest.fixture(scope="session")
+def adb_server() -> Iterator[int]:
+    """The port of an adb server that knows only the phones of these tests."""
+    import adbutils
+
+    if reason := why_no_phone():
+        pytest.skip(reason)
+    before = os.environ.get("ANDROID_ADB_SERVER_PORT")
+    port = free_port()
+    os.environ["ANDROID_ADB_SERVER_PORT"] = str(port)
+    yield port
+    adbutils.AdbClient().server_kill()
+    if before is None:
+        del os.environ["ANDROID_ADB_SERVER_PORT"]
+    else:
+        os.environ["ANDROID_ADB_SERVER_PORT"] = before
+
+
+@pytest.fixture
+def new_phone(adb_server: int, tmp_path: Path) -> Iterator[Callable[..., Phone]]:
+    """Starts phones; all are gone, and forgotten by adb, when the test ends."""
+    import adbutils
+
+    phones: list[Phone] = []
+
+    def start(**options: object) -> Phone:
+        phones.append(Phone(tmp_path / f"phone{len(phones)}", **options))  # type: ignore[arg-type]
+        phone = phones[-1].start()
+        adbutils.AdbClient().connect(phone.serial, timeout=10)
+        return phone
+
+    yield start
+    for phone in phones:
+        adbutils.AdbClient().disconnect(phone.serial)
+        phone.stop()
+
+
+@pytest.fixture
+def phone(new_phone: Callable[..., Phone]) -> Phone:
+    return new_phone()
