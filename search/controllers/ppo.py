@@ -37,8 +37,8 @@ class PpoSettings:
     epochs: int = 6
     clip: float = 0.2
     entropy_weight: float = 0.03
-    learning_rate: float = 5e-3
-    baseline_decay: float = 0.8
+    learning_rate: float = 3e-3
+    baseline_decay: float = 0.3
     hidden: int = 64
     embedding: int = 16
     max_gradient: float = 1.0
@@ -145,15 +145,14 @@ class Ppo:
     def _advantages(self, rewards: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """Rewards above the moving average, in units of the batch's spread.
 
-        The average takes the batch in afterwards, so that it does not depend on what it judges; the
-        first batch, with nothing before it, is judged by its own mean.
+        The average takes the batch in first: one that lags behind a policy on the rise would call
+        all its candidates good, and what is drawn by chance would be what is learned.
         """
         mean, spread = float(rewards.mean()), float(rewards.std())
         decay = self.settings.baseline_decay
-        if math.isnan(self._memory.baseline):
-            self._memory.baseline = mean
-        baseline = self._memory.baseline
-        self._memory.baseline = decay * baseline + (1 - decay) * mean
+        before = self._memory.baseline
+        baseline = mean if math.isnan(before) else decay * before + (1 - decay) * mean
+        self._memory.baseline = baseline
         if spread <= 1e-12 * abs(mean):  # all alike: nothing can be told from them
             return np.zeros(len(rewards), dtype=np.float32)
         return ((rewards - baseline) / spread).astype(np.float32)
