@@ -92,15 +92,19 @@ def print_table(
         stdout().print(note)
 
 
+def _no_bar(done: int, total: int, what: str = "") -> None:
+    """What a progress callback is where nobody watches."""
+
+
 @contextmanager
-def progress(title: str, quiet: bool = False) -> Iterator[Callable[[int, int, str], None]]:
+def progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
     """A bar on stderr; call the yielded function with (done, total, what is going on).
 
     Args:
         quiet: no bar, as with ``--json``.
     """
     if quiet:
-        yield lambda done, total, what: None
+        yield _no_bar
         return
     from rich.console import Console
     from rich.progress import (

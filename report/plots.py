@@ -86,15 +86,15 @@ def frontier(
     """All trials as (latency ms, mAP), and the non-dominated ones joined as a staircase."""
     figure, axes = _axes(6.4, 4.4)
     if baseline:
-        axes.scatter(
-            *zip(*baseline, strict=True), s=18, color=MUTED, marker="x", label=baseline_label
-        )
+        x, y = zip(*baseline, strict=True)
+        axes.scatter(x, y, s=18, color=MUTED, marker="x", label=baseline_label)
     if trials:
-        axes.scatter(*zip(*trials, strict=True), s=20, color=BLUE, alpha=0.55, label="trial")
+        x, y = zip(*trials, strict=True)
+        axes.scatter(x, y, s=20, color=BLUE, alpha=0.55, label="trial")
     if frontier_points:
-        points = sorted(frontier_points)
-        axes.step(*zip(*points, strict=True), where="post", color=ORANGE, linewidth=1.6)
-        axes.scatter(*zip(*points, strict=True), s=34, color=ORANGE, zorder=3, label="frontier")
+        x, y = zip(*sorted(frontier_points), strict=True)
+        axes.step(x, y, where="post", color=ORANGE, linewidth=1.6)
+        axes.scatter(x, y, s=34, color=ORANGE, zorder=3, label="frontier")
     axes.set(xlabel="predicted latency, ms", ylabel="mAP of the proxy task")
     axes.legend(frameon=False, fontsize=9, loc="lower right")
     return _svg(figure)

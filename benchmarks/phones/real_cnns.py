@@ -1,0 +1,94 @@
+"""Real CNNs from their operator lists (QED): very different networks, one left out at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from ...errors import InvalidInput
+from ...latency.kernels import Kernel
+from ...latency.whole_models import TimedModel, fit_rates, rates_by_kind
+from .figures import Figures, Rows, figures, latency_columns, number, read_rows
+
+
+def read_operators(path: Path) -> dict[str, tuple[Kernel, ...]]:
+    """Model name -> its kernels, from a list of operators with shapes (square maps, no edges)."""
+    found: dict[str, list[Kernel]] = {}
+    for row in read_rows(path, "model", "operation", "Input_channel", "Input_shape"):
+        if row["operation"] != "operation":  # a header that was copied along with the data
+            found.setdefault(row["model"], []).append(_kernel(row))
+    return {name: tuple(kernels) for name, kernels in found.items()}
+
+
+def timed_models(
+    rows: Rows, operators: dict[str, tuple[Kernel, ...]], column: str
+) -> list[TimedModel]:
+    """Models with a latency in that column.
+
+    Raises:
+        InvalidInput: a model has no operator list.
+    """
+    missing = [row["model"] for row in rows if row["model"] not in operators]
+    if missing:
+        raise InvalidInput(f"no operator list for the models {', '.join(missing)}")
+    return [
+        TimedModel(row["model"], operators[row["model"]], number(row, column))
+        for row in rows
+        if row[column]
+    ]
+
+
+def leave_one_out(models: list[TimedModel], what: str) -> Figures:
+    """Each model predicted from all others."""
+    rates = rates_by_kind(sorted({k.kind for model in models for k in model.kernels}))
+    predicted = [
+        fit_rates(models[:i] + models[i + 1 :], rates).predict_ms([model.kernels])[0]
+        for i, model in enumerate(models)
+    ]
+    return _figures(what, len(models) - 1, models, predicted)
+
+
+def train_and_test(train: list[TimedModel], test: list[TimedModel], what: str) -> Figures:
+    rates = rates_by_kind(sorted({k.kind for model in train for k in model.kernels}))
+    predicted = fit_rates(train, rates).predict_ms([model.kernels for model in test])
+    return _figures(what, len(train), test, list(predicted))
+
+
+def columns(rows: Rows) -> list[str]:
+    return latency_columns(rows)
+
+
+def _figures(what: str, trained: int, models: list[TimedModel], predicted: list[float]) -> Figures:
+    measured = np.asarray([model.latency_ms for model in models])
+    names = [model.name for model in models]
+    return figures(what, trained, names, measured, np.asarray(predicted))
+
+
+def _kernel(row: dict[str, str]) -> Kernel:
+    channels, size = _integer(row["Input_channel"]), _integer(row["Input_shape"])
+    side, window = _integer(row["Output_shape"]), _integer(row["Kernel"])
+    stride, filters = _integer(row["Stride"]), _integer(row["Filter"])
+    source, target = (1, size, size, channels), (1, side, side, filters)
+    pair, step = (window, window), (stride, stride)
+    operation = row["operation"]
+    if operation in ("CONV_2D", "CONV_2D_GROUP"):
+        return Kernel("conv", (source,), target, pair, step, groups=_integer(row["Group"]))
+    pooled = (1, side, side, channels)
+    if operation == "DEPTHWISE_CONV_2D":
+        return Kernel("depthwise_conv", (source,), pooled, pair, step)
+    if operation in ("MAX_POOL_2D", "AVERAGE_POOL_2D"):
+        op = operation.removesuffix("_POOL_2D").lower() + "_pool"
+        return Kernel(op, (source,), pooled, pair, step)
+    if operation == "MEAN":
+        return Kernel("global_average_pool", (source,), (1, 1, 1, channels))
+    if operation == "FULLY_CONNECTED":
+        return Kernel("fully_connected", ((1, channels),), (1, filters))
+    if operation == "CONCATENATION":  # its output's channels stand under Filter
+        return Kernel("concat", (target,), target)
+    raise InvalidInput(f"no kernel is known for the operation {operation!r}")
+
+
+def _integer(text: str) -> int:
+    """A size; ``-`` where the operation has none."""
+    return 1 if text in ("", "-") else max(1, int(text))
