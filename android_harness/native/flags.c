@@ -28,10 +28,10 @@ static bool read_string(const char *text, string *value) {
     return true;
 }
 
-static void echo_int(int value) { printf("%d", value); }
-static void echo_float(float value) { printf("%g", value); }
-static void echo_bool(bool value) { printf("%d", value); }
-static void echo_string(string value) { printf("%s", value); }
+static void print_int(FILE *file, int value) { fprintf(file, "%d", value); }
+static void print_float(FILE *file, float value) { fprintf(file, "%g", value); }
+static void print_bool(FILE *file, bool value) { fprintf(file, "%d", value); }
+static void print_string(FILE *file, string value) { fprintf(file, "%s", value); }
 
 /* The text after `--name=`, "true" for a bare `--name`, NULL when it is another flag. */
 static const char *value_of(const char *argument, const char *name) {
@@ -39,6 +39,16 @@ static const char *value_of(const char *argument, const char *name) {
     if (strncmp(argument, "--", 2) || strncmp(argument + 2, name, length)) return NULL;
     if (argument[2 + length] == '=') return argument + 3 + length;
     return argument[2 + length] ? NULL : "true";
+}
+
+static void print_usage(const Flags *flags, const char *program) {
+    fprintf(stderr, "usage: %s\nFlags:\n", program);
+#define USAGE(type, name, value, label)                                                            \
+    fprintf(stderr, "\t--%s=", #name);                                                             \
+    print_##type(stderr, flags->name);                                                             \
+    fprintf(stderr, "\t%s\t%s\n", #type, label);
+    FLAGS(USAGE)
+#undef USAGE
 }
 
 Flags read_flags(int argc, char **argv) {
@@ -50,6 +60,10 @@ Flags read_flags(int argc, char **argv) {
     for (int i = 1; i < argc; i++) {
         const char *text;
         bool known = false;
+        if (!strcmp(argv[i], "--help")) {
+            print_usage(&flags, argv[0]);
+            exit(EXIT_SUCCESS);
+        }
 #define READ(type, name, value, label)                                                             \
     if ((text = value_of(argv[i], #name))) {                                                       \
         known = true;                                                                              \
@@ -75,7 +89,7 @@ void echo_flags(const Flags *flags) {
 #define ECHO(type, name, value, label)                                                             \
     if (strcmp(#name, "verbose") && (flags->verbose || flags->given.name)) {                       \
         printf("INFO: %s: [", label);                                                              \
-        echo_##type(flags->name);                                                                  \
+        print_##type(stdout, flags->name);                                                                  \
         printf("]\n");                                                                             \
     }
     FLAGS(ECHO)

@@ -41,7 +41,8 @@ typedef struct {
 } Flags;
 
 /* Reads the command line as benchmark_model does: a value that cannot be read ends the run, a flag
- * nobody knows is warned about and ignored, and of a flag given twice the last one counts. */
+ * nobody knows is warned about and ignored, and of a flag given twice the last one counts. --help
+ * lists the flags and ends. */
 Flags read_flags(int argc, char **argv);
 
 /* Prints the values that were given (or all with --verbose) in benchmark_model's echo lines. */

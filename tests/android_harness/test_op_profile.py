@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from mnasfpn.android_harness.benchmark_output import Asked, check_asked, parse_output
+from mnasfpn.android_harness.benchmark_tool import arguments, flags_known
+from mnasfpn.android_harness.device import RunSettings
 from mnasfpn.android_harness.native_build import build, build_runner, find_compiler, litert_library
 from mnasfpn.android_harness.op_profile import (
     ACTIVATION_APART,
@@ -243,3 +245,13 @@ def test_damaged_samples_are_an_error() -> None:
     for text in ("", "ADD\tx\t1 2\nMUL\ty\t1\n"):
         with pytest.raises(BenchmarkOutputError, match="damaged"):
             _read(text)
+
+
+def test_help_lists_the_flags_it_is_called_with(partitioned: Path) -> None:
+    done = run(partitioned, "--help")
+    assert done.returncode == 0
+    known = flags_known(done.stdout + done.stderr)
+    assert {"use_xnnpack", "enable_op_profiling", "op_profiling_output_file"} <= known
+    asked = arguments(str(partitioned), RunSettings(runs=2, op_profile=True), known)
+    measured = run(partitioned, *asked[1:])
+    assert parse_output(measured.stdout, measured.stderr, measured.returncode).profile is not None

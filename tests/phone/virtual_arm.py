@@ -148,7 +148,9 @@ def script(cpu: VirtualCpu, program: Path, environment: dict[str, str]) -> str:
     root = shlex.quote(str(_root(cpu)))
     return f"""#!/bin/sh
 # {cpu.model}: not a phone, its times are computed from instruction counts.
-clock=${{TMPDIR:-/tmp}}/mnasfpn-clock.$$
+folder=/data/local/tmp # of the phone, which has process numbers of its own
+[ -w $folder ] || folder=${{TMPDIR:-/tmp}}
+clock=$folder/mnasfpn-clock.$$
 exec {shutil.which("qemu-aarch64")} -cpu {cpu.name} -L {root} \\
   -plugin {shlex.quote(str(plugin))},clock="$clock"{costs} \\
   -E MNASFPN_CLOCK="$clock" {settings} \\
