@@ -225,15 +225,16 @@ def _pool(layer: Layer) -> Any:
     )
 
 
-def _resize(layer: Layer) -> Any:
-    """Not UpSampling2D, which a converter turns into a reshape and a tile."""
+def _resize(layer: Layer) -> Callable[[Any], Any]:
+    """The operation, because both layers that Keras has for it would do harm here.
+
+    A converter turns UpSampling2D into a reshape and a tile; Resizing, called without ``training``,
+    switches batch norm after it to training.
+    """
     import keras
 
-    assert layer.attributes.target is not None
     kind = {"resize_nearest": "nearest", "resize_bilinear": "bilinear"}[layer.op]
-    return keras.layers.Resizing(
-        *layer.attributes.target, interpolation=kind, name=keras_name(layer.name)
-    )
+    return lambda x: keras.ops.image.resize(x, layer.attributes.target, interpolation=kind)
 
 
 def _layer(kind: str, **arguments: Callable[[Layer], Any]) -> Callable[[Layer], Any]:
