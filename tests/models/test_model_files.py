@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidInput, MnasFpnError, UnknownModel
+from mnasfpn.models.costs import cost
 from mnasfpn.models.detector import default_detector
 from mnasfpn.models.files import (
     from_json,
@@ -19,6 +20,7 @@ from mnasfpn.models.files import (
     to_json,
 )
 from mnasfpn.models.published import PUBLISHED, published
+from mnasfpn.models.tflite_writer import write_tflite
 
 DETECTOR = published("mobilenetv2-mnasfpn")
 TREE = json.loads(to_json(DETECTOR))
@@ -141,6 +143,14 @@ def test_resolve(tmp_path):
     save(small, tmp_path / "mine.json")
     by_path = resolve(str(tmp_path / "mine.json"))
     assert (by_path.name, by_path.detector, by_path.graph) == ("mine", small, small.graph())
+
+
+def test_resolve_a_tflite_file(tmp_path):
+    graph = replace(DETECTOR, classes=2, input_size=64).graph()
+    (tmp_path / "mine.tflite").write_bytes(write_tflite(graph))
+    found = resolve(str(tmp_path / "mine.tflite"))
+    assert (found.name, found.detector) == ("mine", None)
+    assert cost(found.graph).madds == cost(graph).madds
 
 
 def test_resolve_all(tmp_path):
