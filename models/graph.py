@@ -49,6 +49,7 @@ class Attributes:
     constant: float | None = None  # second operand of a one-input add, sub or mul
     activation: Activation | None = None  # fused into conv, dense, add, sub, mul, pool
     bias: bool = False  # a trained bias vector
+    shift: float = 0.0  # added to a convolution's result before its activation; in no parameter
     norm: BatchNorm | None = None
     shares: str | None = None  # kernel and bias are those of this layer
     initializer: Initializer = "he_normal"

@@ -67,6 +67,8 @@ def build_keras(graph: Graph, weights: Mapping[str, Array] | None = None) -> ker
                 epsilon=norm.epsilon,
                 name=keras_name(layer.name) + NORM_SUFFIX,
             )(x)
+        if layer.attributes.shift:
+            x = keras.ops.add(x, layer.attributes.shift)
         if layer.attributes.activation is not None:
             x = _activation(layer.attributes.activation, f"{layer.name}/activation")(x)
         values[layer.name] = x

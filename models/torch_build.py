@@ -7,7 +7,8 @@ tracing a graph costs more than training it. PyTorch runs the same Graph eagerly
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,26 @@ from .ops import same_padding
 from .weights import Weights, check_weights, weight_shapes
 
 Tensor = Any  # torch.Tensor; torch is imported only where it is used
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """PyTorch on one core meanwhile: repeatable, and workers side by side do not compete."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def to_nchw(images: np.ndarray[Any, Any]) -> Tensor:
+    """Images [B, H, W, C] as a tensor [B, C, H, W] in the same memory, which suits a CPU best."""
+    import torch
+
+    return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 
 def _pad(x: Tensor, window: tuple[int, ...], layer: Layer, value: float = 0.0) -> Tensor:
@@ -160,6 +181,8 @@ class TorchGraph:
         check_weights(graph, weights)
         for key in weight_shapes(graph):
             tensor = torch.tensor(np.array(_to_torch(graph, key, weights[key]), order="C"))
+            if tensor.ndim == 4:
+                tensor = tensor.contiguous(memory_format=torch.channels_last)
             if key.endswith(("/mean", "/variance")):
                 self.moving[key] = tensor
             else:
@@ -207,6 +230,8 @@ class TorchGraph:
             x = MERGES[layer.op](sources, layer.attributes)
         else:
             x = UNARY[layer.op](sources[0], layer.attributes, layer)
+        if layer.attributes.shift:
+            x = x + layer.attributes.shift
         activation = layer.attributes.activation
         return _activation(activation)(x) if activation else x
 

@@ -167,6 +167,8 @@ def fold(graph: Graph, weights: Mapping[str, Array]) -> Folded:
             kernel = kernel * (
                 scale.reshape(kernel.shape[2:]) if layer.op == "depthwise_conv" else scale
             )
+        if layer.attributes.shift:
+            bias = bias + np.float32(layer.attributes.shift)
         folded[layer.name] = (kernel, bias)
     return folded
 

@@ -152,13 +152,15 @@ def _activated(
 def _squeeze_excite(
     builder: GraphBuilder, name: str, source: str, attributes: dict[str, Any]
 ) -> str:
-    """Gate the channels; hard-sigmoid as the runtime has it: relu6(x + 3) / 6."""
+    """Gate the channels; hard-sigmoid as the runtime has it: relu6(x + 3) / 6.
+
+    A converter folds the 3 into the convolution's bias.
+    """
     channels = builder.channels(source)
     biased = {**attributes, "norm": None, "bias": True}
     squeezed = round_channels(channels * SQUEEZE_RATIO)
     x = builder.unary(f"{name}_avg_pool", "global_average_pool", source)
     x = builder.conv(f"{name}_conv", x, squeezed, activation="relu", **biased)
-    x = builder.conv(f"{name}_conv_1", x, channels, **biased)
-    x = builder.unary(f"{name}_gate_add", "add", x, constant=3.0, activation="relu6")
+    x = builder.conv(f"{name}_conv_1", x, channels, shift=3.0, activation="relu6", **biased)
     x = builder.unary(f"{name}_gate", "mul", x, constant=1 / 6)
     return builder.mul(f"{name}_mul", source, x)

@@ -145,9 +145,9 @@ def test_mnasnet_a1_squeezes_to_a_quarter_of_the_block_input():
 def test_hard_sigmoid_as_the_runtime_computes_it():
     graph = Backbone("mobilenet_v3_large").graph(64, 64)
     name = "backbone/expanded_conv_3_squeeze_excite"
-    add, gate = graph[f"{name}_gate_add"], graph[f"{name}_gate"]
-    assert (add.op, add.attributes.constant, add.attributes.activation) == ("add", 3.0, "relu6")
-    assert (gate.op, gate.attributes.constant, gate.inputs) == ("mul", 1 / 6, (add.name,))
+    conv, gate = graph[f"{name}_conv_1"], graph[f"{name}_gate"]
+    assert (conv.attributes.shift, conv.attributes.activation) == (3.0, "relu6")
+    assert (gate.op, gate.attributes.constant, gate.inputs) == ("mul", 1 / 6, (conv.name,))
     assert graph[f"{name}_mul"].inputs == ("backbone/expanded_conv_3_depthwise", gate.name)
 
 
