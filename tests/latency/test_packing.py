@@ -91,7 +91,7 @@ def test_rows_become_kernels_whatever_the_order_of_execution() -> None:
         ((*ROWS, NEAREST), "has 6 rows; expected 5"),
         (
             (DWCONV, PRODUCT, *ROWS[2:]),
-            "'Fully Connected .*' where 'depthwise_conv .*' was expected",
+            "'Fully .*' where 'depthwise_conv .*' was expected",
         ),
         ((PRODUCT, DWCONV, CLAMP, SUM, NEAREST), "'Clamp.*' where 'add .*' was expected"),
         ((replace(PRODUCT, times_called=2), *ROWS[1:]), "one row for 2 calls"),
