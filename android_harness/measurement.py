@@ -89,6 +89,24 @@ class Run:
             raise InvalidInput(f"clock_us must be positive, got {self.clock_us}")
 
 
+def effective_mhz(run: Run) -> float | None:
+    """Mean frequency during the run, from the time spent in each; of the fastest cluster."""
+    return max(
+        (mhz for name in run.after.time_in_state for mhz in _mean_mhz(run, name)), default=None
+    )
+
+
+def _mean_mhz(run: Run, name: str) -> list[float]:
+    """Mean frequency of one cluster between the two telemetries; empty when time stood still."""
+    before = run.before.time_in_state.get(name, {})
+    after = run.after.time_in_state[name]
+    spent = {khz: ticks - before.get(khz, 0) for khz, ticks in after.items()}
+    total = sum(spent.values())
+    return (
+        [sum(int(khz) * ticks for khz, ticks in spent.items()) / total / 1e3] if total > 0 else []
+    )
+
+
 class Status(enum.Enum):
     """VALID: use it. UNSTABLE: use with its reasons. FAILED: there is no number."""
 

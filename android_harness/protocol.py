@@ -3,9 +3,9 @@
 How a number comes about. Each model is visited once in each of several rounds; a round is a new
 process that visits the models in a new random order. One run's figure is a low or middle percentile
 of its repeats (``Protocol.statistics``). Where the device reports how fast its core was
-(``Run.clock_us``, this PC), the figure is brought to a common clock. The median of the undisturbed
-runs is the centre; the range of the ``agreeing`` runs nearest to it is the spread. Disturbed runs
-stay in the record.
+(``Run.clock_us``, this PC), the figure is brought to a common clock. The centre is a quantile of
+the undisturbed runs (``Protocol.quantile``), the spread the range of the ``agreeing`` runs nearest
+to it. Disturbed runs stay in the record.
 
 Every limit is in ``docs/protocol.md`` with its source and with the experiment behind it.
 """
@@ -21,7 +21,7 @@ import numpy as np
 
 from ..errors import InvalidInput
 from .device import RunSettings
-from .measurement import DeviceInfo, Measurement, Run, Status, Verdict
+from .measurement import DeviceInfo, Measurement, Run, Status, Verdict, effective_mhz
 
 #: Statistics of raw samples, under the names that benchmark tools print.
 STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
@@ -41,7 +41,8 @@ class Protocol:
         statistics: what is read off a run, by preference; tools of different age print different
             ones.
         rounds: processes in which each model must have been measured.
-        agreeing: that many undisturbed runs nearest the median must agree within ``max_spread``.
+        quantile: of the undisturbed runs, is the centre.
+        agreeing: that many undisturbed runs nearest the centre must agree within ``max_spread``.
         extra_rounds: more rounds for models that are not VALID after ``rounds``.
         warmup_runs, warmup_min_s, runs, min_s, max_s, timeout_s: one visit; see ``RunSettings``.
         sentinel_every: the sentinel is visited once per this many models, and at both ends.
@@ -63,6 +64,7 @@ class Protocol:
     name: str
     statistics: tuple[str, ...]
     rounds: int
+    quantile: float = 0.5
     agreeing: int = 3
     extra_rounds: int = 3
     warmup_runs: int = 3
@@ -95,6 +97,10 @@ class Protocol:
         self._at_least("rounds", self.agreeing)
         for name in _NOT_NEGATIVE:
             self._at_least(name, 0)
+        if not 0 <= self.quantile <= 1:
+            raise InvalidInput(
+                f"protocol {self.name!r}: quantile is {self.quantile}; expected 0 to 1"
+            )
         if not 0 < self.max_s <= self.timeout_s:
             raise InvalidInput(
                 f"protocol {self.name!r}: max_s is {self.max_s}; expected above 0 and at most "
@@ -143,6 +149,7 @@ HOST = Protocol(
     "host",
     statistics=("p5",),
     rounds=5,
+    quantile=0.25,
     warmup_runs=2,
     runs=5,
     min_s=0.01,
@@ -189,34 +196,27 @@ def reference_clock_us(runs: Iterable[Run]) -> float | None:
 
 
 def centre_us(runs: Sequence[Run], protocol: Protocol, clock_us: float | None = None) -> float:
-    """Median of the runs, at ``clock_us``.
+    """The protocol's quantile of the runs, at ``clock_us``.
 
     ``clock_us`` must be the same for all models that are compared; left out, it is the median of
     these runs alone.
     """
-    middle = statistics.median(_costs(runs, protocol))
+    middle = _middle(_costs(runs, protocol), protocol)
     scale = clock_us or reference_clock_us(runs)
     return middle * (scale if scale and _clocked(runs) else 1.0)
 
 
 def spread(runs: Sequence[Run], protocol: Protocol) -> float:
-    """(slowest - fastest) / fastest of the ``agreeing`` runs nearest the median; 0 for one run."""
+    """(slowest - fastest) / fastest of the ``agreeing`` runs nearest the centre; 0 for one run."""
     costs = _costs(runs, protocol)
-    middle = statistics.median(costs)
-    nearest = sorted(costs, key=lambda cost: abs(cost - middle))[: protocol.agreeing]
+    middle = _middle(costs, protocol)
+    nearest = sorted(costs, key=lambda cost: (abs(cost - middle), cost))[: protocol.agreeing]
     return max(nearest) / min(nearest) - 1
 
 
 def count(run: Run) -> int:
     """Single inferences of a run."""
     return len(run.samples_us) or int(run.stats_us.get("count", 0))
-
-
-def effective_mhz(run: Run) -> float | None:
-    """Mean frequency during the run, from the time spent in each; of the fastest cluster."""
-    return max(
-        (mhz for name in run.after.time_in_state for mhz in _mean_mhz(run, name)), default=None
-    )
 
 
 def judge(
@@ -347,6 +347,10 @@ def _clocked(runs: Sequence[Run]) -> bool:
     return all(run.clock_us is not None for run in runs)
 
 
+def _middle(costs: Sequence[float], protocol: Protocol) -> float:
+    return float(np.quantile(costs, protocol.quantile))
+
+
 def _costs(runs: Sequence[Run], protocol: Protocol) -> list[float]:
     """Figures that may be compared: per clock probe where every run has one."""
     if not runs:
@@ -379,14 +383,3 @@ def _drift(run: Run, sentinels: Sequence[tuple[Run, float]], protocol: Protocol)
 
 def _position(pair: tuple[Run, float]) -> int:
     return pair[0].position
-
-
-def _mean_mhz(run: Run, name: str) -> list[float]:
-    """Mean frequency of one cluster between the two telemetries; empty when time stood still."""
-    before = run.before.time_in_state.get(name, {})
-    after = run.after.time_in_state[name]
-    spent = {khz: ticks - before.get(khz, 0) for khz, ticks in after.items()}
-    total = sum(spent.values())
-    return (
-        [sum(int(khz) * ticks for khz, ticks in spent.items()) / total / 1e3] if total > 0 else []
-    )
