@@ -13,6 +13,7 @@ import tempfile
 import threading
 from pathlib import Path
 
+from mnasfpn.android_harness.adb import list_devices
 from mnasfpn.tests.phone.adbd_phone import Cluster, Phone, why_no_phone
 from mnasfpn.tests.phone.virtual_arm import CPUS, VirtualCpu, make_launcher, what_is_missing
 
@@ -56,6 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mnasfpn-phone-") as folder:
         phone = virtual_phone(Path(folder), cpu).start()
         try:
+            list_devices()  # starts the adb server if there is none
             adbutils.AdbClient().connect(phone.serial, timeout=10)
             print(f"{cpu.model}\nserial: {phone.serial}\nbenchmark program: {launcher}\n")
             print("Its times are computed from instruction counts: they are no phone's. Try")
