@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import statistics
 import subprocess
 import sys
 import textwrap
@@ -219,12 +221,12 @@ def test_inputs_are_random_the_same_each_time_and_indices_are_zero():
 @needs_proc
 def test_worker_is_pinned_and_runs_one_thread_of_work(block):
     device = HostDevice()
-    visits = device.run_round([block] * 2, RunSettings(runs=200, warmup_runs=1), 0)
-    _, run = next(visits)
+    visits = device.run_round([block] * 8, RunSettings(runs=200, warmup_runs=1), 0)
+    seen = [run.cpu_per_wall for _, run in itertools.islice(visits, 7)]
     (worker,) = _workers(os.getpid())
     assert device.describe().cores == (device.core,)
     assert os.sched_getaffinity(worker) == {device.core}
-    assert run.cpu_per_wall < 1.5
+    assert statistics.median(seen) < 1.5
     visits.close()
     assert not _alive(worker)
 
@@ -258,9 +260,9 @@ def test_a_crash_of_the_runtime_is_that_models_error_and_the_round_goes_on(block
 
 @needs_proc
 def test_a_hang_is_ended_after_the_timeout_and_the_round_goes_on(block, endless):
-    settings = RunSettings(runs=3, max_s=0.5, timeout_s=1.5)
+    settings = RunSettings(runs=3, max_s=0.5, timeout_s=3.0)
     hung, fine = (run for _, run in HostDevice().run_round([endless, block], settings, 0))
-    assert "within 1.5 s" in hung.error
+    assert "within 3 s" in hung.error
     assert "endless.tflite" in hung.error
     assert fine.samples_us
     assert _workers(os.getpid()) == []
