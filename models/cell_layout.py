@@ -290,9 +290,9 @@ def _ports(
             slots = [None] * (len(below) - len(above)) + slots + [None] * (len(above) - len(below))
         elif len(slots) % 2:
             slots.insert(len(slots) // 2 + (len(above) > len(below)), None)
-        for position, index in enumerate(slots, start=1):
-            if index is not None:
-                ports[index] = height * (0.5 - position / (len(slots) + 1))
+        for position, slot in enumerate(slots, start=1):
+            if slot is not None:
+                ports[slot] = height * (0.5 - position / (len(slots) + 1))
     return ports
 
 
