@@ -167,7 +167,7 @@ class AdbDevice:
                 return ShellResult(got.returncode, _text(got.stdout), _text(got.stderr))
             mark = f"{_MARK}-{uuid.uuid4().hex}:"
             merged = _text(
-                device.shell(f"{command}\necho {mark}$?", timeout=timeout_s, encoding=None)
+                device.shell(f"(\n{command}\n); echo {mark}$?", timeout=timeout_s, encoding=None)
             )
         return _marked(merged, mark, self.serial)
 
@@ -192,9 +192,10 @@ class AdbDevice:
         state = self.state()
         if state in _USABLE_SOON:
             self._features = None
-            if ":" in self.serial:
-                return self.connect()
-            return f"it is {state}"
+            said = self.connect() if ":" in self.serial else f"it is {state}"
+            state = self.state()
+            if state in _USABLE_SOON:
+                return said
         if state != "device":
             raise StableDeviceError(
                 f"{self.serial} is {state}: {FIXES.get(state, 'start it normally')}"
@@ -203,12 +204,12 @@ class AdbDevice:
         return "" if booted == "1" else "it is still booting"
 
     def connect(self) -> str:
-        """Connect over TCP, as a new adb server needs it; why it did not work, or empty."""
+        """Connect over TCP, as a new adb server needs it; what the server says."""
         with _translated(self.serial):
             client = _client()
             client.disconnect(self.serial)
-            answer = client.connect(self.serial, timeout=10)
-        return "" if answer.startswith("connected") and self.state() == "device" else answer
+            said: str = client.connect(self.serial, timeout=10)
+        return said
 
 
 #: Text of the phone or the server: who can do something about it. First match counts.

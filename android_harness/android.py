@@ -66,6 +66,7 @@ class AndroidDevice:
     ) -> None:
         self.adb = AdbDevice(choose_serial(serial))
         self.reconnect_s = reconnect_s
+        self.patience_s = 30.0  # for a phone that is gone when its settings are to be put back
         self._folder, self._sysfs = folder, sysfs
         self.adb.wait(reconnect_s)
         self._properties = self._read_properties()
@@ -87,7 +88,7 @@ class AndroidDevice:
         trace: TracebackType | None,
     ) -> None:
         try:
-            restore_settings(self.adb, self._folder)
+            restore_settings(self.adb, self._folder, self.patience_s)
             end_left_over(self.adb, self._folder)
             self.adb.shell(f"rm -rf {shlex.quote(self._folder)}/models")
         except DeviceError as lost:
@@ -213,6 +214,7 @@ class AndroidDevice:
             )
         if place(self.adb, {f"{self._folder}/benchmark_model": self.tool.path}, mode=0o755):
             self._flags = None
+        self.adb.shell(f"chmod 755 {folder}/benchmark_model")
         place(self.adb, {models[job.key]: job.model for job in jobs})
 
     def _remote_model(self, job: Job) -> str:

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-if "adbd_phone" not in sys.modules:  # a module beside this file, importable by the tests
-    spec = importlib.util.spec_from_file_location("adbd_phone", HERE / "adbd_phone.py")
-    assert spec
-    assert spec.loader
-    sys.modules["adbd_phone"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["adbd_phone"])
+for name in ("adbd_phone", "cable"):  # modules beside this file, importable by the tests
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
+        assert spec
+        assert spec.loader
+        sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
 
 from adbd_phone import Phone, free_port, why_no_phone  # noqa: E402
 
