@@ -121,56 +121,72 @@ def validate(points: Sequence[Point], seed: int = 0) -> Validation:
 
 def agreement(reference_ms: Matrix, other_ms: Matrix, seed: int = 0) -> Agreement:
     """All figures, each with its bootstrap interval."""
+    count = len(reference_ms)
     rng = np.random.default_rng(seed)
-    resamples = rng.integers(len(reference_ms), size=(RESAMPLES, len(reference_ms)))
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=RESAMPLES)
+    weights = np.vstack([np.ones(count), drawn])  # how often each model is in; first row: all once
+    tail = (1 - CONFIDENCE) / 2 * 100
     figures = {}
     for name, measure in _MEASURES.items():
-        drawn = [measure(reference_ms[rows], other_ms[rows]) for rows in resamples]
-        tail = (1 - CONFIDENCE) / 2 * 100
-        # A resample in which all models are one model has no variance and no rank.
-        low, high = np.nanpercentile(drawn, (tail, 100 - tail))
-        figures[name] = Figure(measure(reference_ms, other_ms), float(low), float(high))
-    return Agreement(models=len(reference_ms), **figures)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value, *resampled = measure(reference_ms, other_ms, weights)
+        # A resample in which all models are one model has no variance and no rank: NaN.
+        low, high = np.nanpercentile(resampled, (tail, 100 - tail))
+        figures[name] = Figure(float(value), float(low), float(high))
+    return Agreement(models=count, **figures)
 
 
-def _r2(y: Matrix, p: Matrix) -> float:
-    total = ((y - y.mean()) ** 2).sum()
-    return float(1 - ((y - p) ** 2).sum() / total) if total > 0 else float("nan")
+# Measures of y against p [models], once for each row of weights [rows, models] -> [rows].
+Measure = Callable[[Matrix, Matrix, Matrix], Matrix]
 
 
-def _within(limit: float) -> Callable[[Matrix, Matrix], float]:
-    return lambda y, p: float((np.abs(p / y - 1) <= limit).mean())
+def _mean(values: Matrix, weights: Matrix) -> Matrix:
+    mean: Matrix = weights @ values / weights.sum(axis=1)
+    return mean
 
 
-def _kendall_tau(y: Matrix, p: Matrix) -> float:
+def _r2(y: Matrix, p: Matrix, weights: Matrix) -> Matrix:
+    variance = _mean(y**2, weights) - _mean(y, weights) ** 2
+    return 1 - _mean((y - p) ** 2, weights) / np.where(variance > 0, variance, np.nan)
+
+
+def _within(limit: float) -> Measure:
+    return lambda y, p, weights: _mean((np.abs(p - y) <= limit * y).astype(float), weights)
+
+
+def _kendall_tau(y: Matrix, p: Matrix, weights: Matrix) -> Matrix:
     """Tau-b: concordant minus discordant pairs, ties accounted for."""
-    upper = np.triu_indices(len(y), 1)
-    dy, dp = np.sign(y[upper[0]] - y[upper[1]]), np.sign(p[upper[0]] - p[upper[1]])
-    pairs = np.sqrt(float((dy != 0).sum()) * float((dp != 0).sum()))
-    return float((dy * dp).sum() / pairs) if pairs else float("nan")
+    order_y, order_p = np.sign(np.subtract.outer(y, y)), np.sign(np.subtract.outer(p, p))
+
+    def pairs(values: Matrix) -> Matrix:
+        total: Matrix = ((weights @ values) * weights).sum(axis=1)
+        return total
+
+    tau: Matrix = pairs(order_y * order_p) / np.sqrt(pairs(order_y**2) * pairs(order_p**2))
+    return tau
 
 
-def _spearman(y: Matrix, p: Matrix) -> float:
-    ranks = [_ranks(values) for values in (y, p)]
-    spread = ranks[0].std() * ranks[1].std()
-    if spread == 0:
-        return float("nan")
-    return float(((ranks[0] - ranks[0].mean()) * (ranks[1] - ranks[1].mean())).mean() / spread)
+def _spearman(y: Matrix, p: Matrix, weights: Matrix) -> Matrix:
+    """Correlation of ranks; ties, and a model that is in several times, share their mean rank."""
+    ranks = [
+        weights @ (np.less.outer(values, values) + np.equal.outer(values, values) / 2)
+        for values in (y, p)
+    ]
+    total = weights.sum(axis=1, keepdims=True)
+    a, b = (rank - (weights * rank).sum(axis=1, keepdims=True) / total for rank in ranks)
+
+    def product(left: Matrix, right: Matrix) -> Matrix:
+        summed: Matrix = (weights * left * right).sum(axis=1)
+        return summed
+
+    return product(a, b) / np.sqrt(product(a, a) * product(b, b))
 
 
-def _ranks(values: Matrix) -> Matrix:
-    """Ranks from 0, ties sharing their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    shared: Matrix = (ends - (counts + 1) / 2)[inverse]
-    return shared
-
-
-_MEASURES: dict[str, Callable[[Matrix, Matrix], float]] = {
+_MEASURES: dict[str, Measure] = {
     "r2": _r2,
-    "rmse_ms": lambda y, p: float(np.sqrt(((y - p) ** 2).mean())),
-    "rmspe": lambda y, p: float(np.sqrt(((p / y - 1) ** 2).mean())),
-    "mape": lambda y, p: float(np.abs(p / y - 1).mean()),
+    "rmse_ms": lambda y, p, weights: np.sqrt(_mean((y - p) ** 2, weights)),
+    "rmspe": lambda y, p, weights: np.sqrt(_mean((p / y - 1) ** 2, weights)),
+    "mape": lambda y, p, weights: _mean(np.abs(p / y - 1), weights),
     "within_5": _within(0.05),
     "within_10": _within(0.10),
     "within_15": _within(0.15),
