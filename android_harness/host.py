@@ -17,10 +17,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import DeviceError, InvalidInput, StableDeviceError, TransientDeviceError
+from ..errors import (
+    BenchmarkOutputError,
+    DeviceError,
+    InvalidInput,
+    StableDeviceError,
+    TransientDeviceError,
+)
 from .device import Job, RunSettings
 from .host_worker import installed_runtime
 from .measurement import UNREADABLE, DeviceInfo, Run, Telemetry
+from .op_profile import profile_model
 
 START_TIMEOUT_S = 60.0
 #: Signals by which someone else ends a process; every other signal is the model's own doing.
@@ -95,9 +102,8 @@ class HostDevice:
         ``TransientDeviceError``: nothing is known against the model.
         """
         if settings.op_profile:
-            raise StableDeviceError(
-                "this PC's Python runtime gives no operator profile; measure with op_profile=False"
-            )
+            yield from self._profiled_round(jobs, settings, round_number)
+            return
         worker: _Worker | None = None
         try:
             for position, job in enumerate(jobs):
@@ -117,6 +123,24 @@ class HostDevice:
         finally:
             if worker is not None:
                 worker.close()
+
+    def _profiled_round(
+        self, jobs: Sequence[Job], settings: RunSettings, round_number: int
+    ) -> Generator[tuple[Job, Run], None, None]:
+        """With the operator profile, which the native runner has; one process per job."""
+        for position, job in enumerate(jobs):
+            before = self.telemetry()
+            values: dict[str, Any]
+            try:
+                found = profile_model(job.model, settings, self.core)
+                values = {
+                    "stats_us": found.stats_us,
+                    "init_us": found.init_us,
+                    "op_profile": found.timings,
+                }
+            except BenchmarkOutputError as error:
+                values = {"error": str(error)}
+            yield job, Run(round_number, position, before=before, after=self.telemetry(), **values)
 
     def _default_core(self, allowed: set[int]) -> int | None:
         """The last of the cores with the highest maximum frequency; None where pinning is not."""

@@ -15,7 +15,9 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BenchmarkOutputError, StableDeviceError, TransientDeviceError
+from ..errors import BenchmarkOutputError, TransientDeviceError
+from .benchmark_output import Asked, check_asked, parse_output
+from .device import RunSettings
 from .measurement import OpTiming
 from .native_build import build_runner, litert_library
 
@@ -76,13 +78,7 @@ class OpSamples:
 
 
 def op_profile(
-    model: Path,
-    runs: int = 40,
-    *,
-    warmup_runs: int = 5,
-    xnnpack: bool = True,
-    core: int | None = None,
-    timeout_s: float = 120.0,
+    model: Path, runs: int = 40, *, xnnpack: bool = True, core: int | None = None
 ) -> tuple[OpTiming, ...]:
     """Time per operator of one .tflite on this PC, one thread, in execution order.
 
@@ -91,55 +87,53 @@ def op_profile(
         core: CPU to pin to; None does not pin.
 
     Raises:
-        StableDeviceError: no compiler or no libLiteRt.so on this PC, or the runtime rejects the
-            model.
-        TransientDeviceError: it took longer than ``timeout_s``.
+        StableDeviceError, TransientDeviceError: as :func:`profile_model`.
     """
-    return tuple(
-        OpTiming(row.op, row.name, row.undisturbed_us)
-        for row in op_samples(
-            model, runs, warmup_runs=warmup_runs, xnnpack=xnnpack, core=core, timeout_s=timeout_s
-        )
-    )
+    settings = RunSettings(runs=runs, xnnpack=xnnpack, max_s=120)
+    return profile_model(model, settings, core).timings
 
 
-def op_samples(
-    model: Path,
-    runs: int = 40,
-    *,
-    warmup_runs: int = 5,
-    xnnpack: bool = True,
-    core: int | None = None,
-    timeout_s: float = 120.0,
-) -> tuple[OpSamples, ...]:
-    """As :func:`op_profile`, with every sample."""
+@dataclass(frozen=True, slots=True)
+class ModelProfile:
+    """One model's profile: every sample of every operator, and the tool's own statistics."""
+
+    operators: tuple[OpSamples, ...]
+    stats_us: dict[str, float]
+    init_us: float | None
+
+    @property
+    def timings(self) -> tuple[OpTiming, ...]:
+        return tuple(OpTiming(row.op, row.name, row.undisturbed_us) for row in self.operators)
+
+
+def profile_model(model: Path, settings: RunSettings, core: int | None = None) -> ModelProfile:
+    """Run mnasfpn's runner on one model in a process of its own, with the operator profile.
+
+    Raises:
+        StableDeviceError: no compiler or no libLiteRt.so on this PC.
+        BenchmarkOutputError: the runtime rejects the model, or time was up before all runs.
+        TransientDeviceError: it took longer than ``settings.timeout_s``.
+    """
     runner, library = build_runner(), litert_library()
     with tempfile.TemporaryDirectory() as folder:
         samples = Path(folder) / "samples"
         command = [
             str(runner),
             f"--graph={model}",
-            f"--num_runs={runs}",
-            f"--warmup_runs={warmup_runs}",
-            f"--use_xnnpack={'true' if xnnpack else 'false'}",
+            f"--num_runs={settings.runs}",
+            f"--min_secs={settings.min_s}",
+            f"--max_secs={settings.max_s}",
+            f"--warmup_runs={settings.warmup_runs}",
+            f"--warmup_min_secs={settings.warmup_min_s}",
+            f"--use_xnnpack={'true' if settings.xnnpack else 'false'}",
             f"--op_samples_file={samples}",
-            *("--num_threads=1", "--min_secs=0", "--warmup_min_secs=0"),
-            f"--max_secs={timeout_s}",
-            "--enable_op_profiling=true",
+            *("--num_threads=1", "--enable_op_profiling=true"),
         ]
-        done = _run(command, {"LITERT_LIBRARY": str(library)}, core, timeout_s)
-        if done.returncode != 0:
-            raise StableDeviceError(
-                f"could not profile {model}: {_errors(done.stderr)}; check that it is a "
-                "TensorFlow Lite model this runtime can execute"
-            )
-        rows = _read(samples.read_text())
-    if len(rows[0].samples_us) < runs:
-        raise TransientDeviceError(
-            f"profiling {model} stopped after {timeout_s} s and {len(rows[0].samples_us)} of "
-            f"{runs} runs; give more time or ask for fewer runs"
-        )
-    return rows
+        done = _run(command, {"LITERT_LIBRARY": str(library)}, core, settings.timeout_s)
+        output = parse_output(done.stdout, done.stderr, done.returncode)
+        check_asked(output, Asked(str(model), settings.runs, 1, settings.xnnpack))
+        operators = _read(samples.read_text())
+    return ModelProfile(operators, output.measured.as_dict(), output.init_us)
 
 
 def _run(
@@ -158,18 +152,13 @@ def _run(
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         raise TransientDeviceError(
-            f"profiling took longer than {timeout_s} s: {' '.join(command)}; "
+            f"profiling took longer than {timeout_s:g} s: {' '.join(command)}; "
             "give more time or ask for fewer runs"
         ) from None
     finally:
         process.kill()
         process.wait()
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
-
-
-def _errors(stderr: str) -> str:
-    lines = [line for line in stderr.splitlines() if line.startswith("ERROR")]
-    return " ".join(lines) or stderr.strip()[-300:] or "the runner said nothing"
 
 
 def _read(text: str) -> tuple[OpSamples, ...]:

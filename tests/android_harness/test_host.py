@@ -151,9 +151,16 @@ def test_max_s_ends_a_visit_before_its_count(block):
     assert 1 <= len(run.samples_us) < 10**6
 
 
-def test_operator_profile_is_refused_with_what_to_do(block):
-    with pytest.raises(StableDeviceError, match="op_profile=False"):
-        next(HostDevice().run_round([block], RunSettings(op_profile=True), 0))
+def test_operator_profile_names_what_was_executed(block, tmp_path):
+    broken = Job("broken", tmp_path / "broken.tflite")
+    broken.model.write_bytes(b"TFL3" * 100)
+    settings = RunSettings(runs=3, op_profile=True)
+    rounds = list(HostDevice().run_round([block, broken], settings, 2))
+    profiled, failed = (run for _, run in rounds)
+    assert profiled.op_profile
+    assert sum(row.mean_us for row in profiled.op_profile) <= profiled.stats_us["max"]
+    assert (profiled.round, profiled.position, profiled.stats_us["count"]) == (2, 0, 3)
+    assert "exit code 1" in failed.error
 
 
 class FakeInterpreter:

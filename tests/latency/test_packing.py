@@ -45,7 +45,7 @@ def profile(path: Path, data: bytes, xnnpack: bool = True) -> tuple[OpTiming, ..
     except StableDeviceError as error:
         pytest.skip(str(error))
     path.write_bytes(data)
-    return op_profile(path, runs=2, warmup_runs=1, xnnpack=xnnpack)
+    return op_profile(path, runs=2, xnnpack=xnnpack)
 
 
 def test_a_pack_holds_each_kernel_with_inputs_and_outputs_of_its_own() -> None:
