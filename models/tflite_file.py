@@ -54,7 +54,7 @@ class TfliteFile:
         Args:
             key: what tells this constant from others; its values by default (for small ones).
         """
-        array = np.ascontiguousarray(array)
+        array = np.asarray(array, order="C")
         key = (array.dtype.char, array.shape, array.tobytes()) if key is None else key
         if key not in self._constants:
             types = {"f": schema.TensorType.FLOAT32, "i": schema.TensorType.INT32}
