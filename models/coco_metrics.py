@@ -23,7 +23,6 @@ class MeanPrecision:
         map: average precision over IoU 0.5 to 0.95, all classes, all sizes.
         map50, map75: at IoU 0.5 and 0.75.
         small, medium, large: of boxes below 32^2, 96^2 and above, in pixels of the original image.
-        images: number of images evaluated.
     """
 
     map: float
@@ -32,7 +31,6 @@ class MeanPrecision:
     small: float
     medium: float
     large: float
-    images: int
 
 
 def mean_precision(split: CocoSplit, found: Mapping[int, Detections]) -> MeanPrecision:
@@ -59,7 +57,7 @@ def mean_precision(split: CocoSplit, found: Mapping[int, Detections]) -> MeanPre
         evaluation.accumulate()
         evaluation.summarize()
     figures = [float(value) if value >= 0 else float("nan") for value in evaluation.stats[:6]]
-    return MeanPrecision(*figures, images=len(found))
+    return MeanPrecision(*figures)
 
 
 def _dataset(split: CocoSplit) -> dict[str, Any]:

@@ -31,8 +31,9 @@ def focal_loss(
         targets: the same shape, 0 or 1.
     """
     signed = logits * (2 * targets - 1)  # the right answer's logit: p_t = sigmoid(signed)
-    weight = alpha * targets + (1 - alpha) * (1 - targets)
-    return weight * xp.exp(-gamma * softplus(xp, signed)) * softplus(xp, -signed)
+    weight = (1 - alpha) + (2 * alpha - 1) * targets
+    surprise = softplus(xp, signed)  # -log(1 - p_t); minus the logit it is -log(p_t)
+    return weight * xp.exp(-gamma * surprise) * (surprise - signed)
 
 
 def huber_loss(xp: Any, difference: Any, delta: float = HUBER_DELTA) -> Any:

@@ -17,7 +17,7 @@ from .tflite_schema import IDENTIFIER, SCHEMA_VERSION, SIGNATURE
 ALIGNMENT = 16  # of constants, which the runtime maps into memory and reads with vector loads
 
 
-class _AlignedBuffer(schema.BufferT):  # type: ignore[misc] # generated code is not typed
+class AlignedBuffer(schema.BufferT):  # type: ignore[misc] # generated code is not typed
     """A constant's bytes at the alignment that schema.fbs asks for (``force_align: 16``).
 
     The generated class writes them unaligned, and byte by byte if they are not a numpy array.
@@ -58,7 +58,7 @@ class TfliteFile:
         key = (array.dtype.char, array.shape, array.tobytes()) if key is None else key
         if key not in self._constants:
             types = {"f": schema.TensorType.FLOAT32, "i": schema.TensorType.INT32}
-            self._buffers.append(_AlignedBuffer(array.reshape(-1).view(np.uint8)))
+            self._buffers.append(AlignedBuffer(array.reshape(-1).view(np.uint8)))
             self._constants[key] = self._tensor(
                 name, array.shape, types[array.dtype.char], len(self._buffers) - 1
             )

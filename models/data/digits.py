@@ -41,7 +41,7 @@ class DigitsSettings:
     """
 
     train: int = 768
-    validation: int = 192
+    validation: int = 128
     size: int = 128
     most: int = 4
     smallest: float = 0.2
