@@ -16,6 +16,8 @@ from .workers import Job, Workers, local_workers
 
 Progress = Callable[[Trial], None]
 
+HOPELESS = 8  # so many trials failed in a row: it is not the cells
+
 
 def run_search(
     study: Study,
@@ -41,8 +43,8 @@ def run_search(
         progress: called with every trial that ends, after it is stored.
 
     Raises:
-        JobFailed: every trial of a batch failed, so that going on is pointless. Those trials run
-            again when the search is started again.
+        JobFailed: the last ``HOPELESS`` trials failed, so that going on is pointless. Those of the
+            last batch run again when the search is started again.
         KeyboardInterrupt: Ctrl-C; the trials under way were finished and stored. A second Ctrl-C
             gives them up; they run again later.
     """
@@ -58,9 +60,8 @@ def run_search(
                     progress(trial)
             if stop.is_set():
                 raise KeyboardInterrupt
-            batch = study.open_batch()
-            _require_one_success(batch)
-            for trial in batch:
+            _require_hope(study.latest(HOPELESS), samples)
+            for trial in study.open_batch():
                 controller.feedback(trial.choices, trial.reward)
             missing = samples - len(study)
             if missing <= 0:
@@ -98,19 +99,20 @@ def _reuse(study: Study, trial: Trial, earlier: Trial) -> Trial:
     return study.end(trial, result, reused_from=earlier.number)
 
 
-def _require_one_success(batch: tuple[Trial, ...]) -> None:
-    if batch and all(trial.status == "failed" for trial in batch):
+def _require_hope(latest: tuple[Trial, ...], samples: int) -> None:
+    enough = min(HOPELESS, samples)
+    if len(latest) >= enough and all(trial.status == "failed" for trial in latest):
         raise JobFailed(
-            f"all {len(batch)} trials of batch {batch[0].batch} failed; the first because: "
-            f"{batch[0].reason}. Correct the cause and run the search again; nothing is lost"
+            f"the last {len(latest)} trials failed, the last one because: {latest[-1].reason}. "
+            "Correct the cause and run the search again; nothing is lost"
         )
 
 
 def _revive(study: Study) -> None:
-    """A batch in which everything failed stopped the search; its cause may have been corrected."""
-    batch = study.open_batch()
-    if batch and all(trial.status == "failed" for trial in batch):
-        study.try_again(batch)
+    """Failures that stopped the search run again: their cause may have been corrected."""
+    latest = study.latest(HOPELESS)
+    if all(trial.status == "failed" for trial in latest):
+        study.try_again([trial for trial in study.open_batch() if trial.status == "failed"])
 
 
 @contextmanager

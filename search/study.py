@@ -29,30 +29,28 @@ BUSY_TIMEOUT_S = 30.0
 
 Status = Literal["pending", "finished", "failed"]
 
-_TABLES = f"""
-CREATE TABLE plan (plan TEXT NOT NULL);    -- StudyPlan as JSON, one row
-CREATE TABLE controller (
-    batch INTEGER NOT NULL,                -- of the trials last proposed
-    state BLOB NOT NULL                    -- after proposing them, before any of their rewards
-);
-CREATE TABLE trial (
-    number INTEGER PRIMARY KEY,
-    batch INTEGER NOT NULL,
-    choices TEXT NOT NULL,                 -- of the space's decisions, as JSON
-    cell TEXT NOT NULL,                    -- the cell in canonical form, as JSON
-    seed INTEGER NOT NULL,
-    status TEXT NOT NULL,                  -- pending, finished, failed
-    mean_ap REAL, latency_ms REAL, low_ms REAL, high_ms REAL, reward REAL,
-    reason TEXT NOT NULL DEFAULT '',       -- why it failed
-    seconds REAL, worker TEXT,
-    reused_from INTEGER,                   -- the earlier trial of the same cell that was evaluated
-    ended TEXT
-);
-CREATE INDEX trial_of_cell ON trial (cell, status);
-CREATE INDEX trial_of_batch ON trial (batch);
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {SCHEMA}
-"""
+_TABLES = (
+    "CREATE TABLE plan (plan TEXT NOT NULL)",  # StudyPlan as JSON, one row
+    # One row: the state after proposing a batch and before any of its rewards.
+    "CREATE TABLE controller (batch INTEGER NOT NULL, state BLOB NOT NULL)",
+    """CREATE TABLE trial (
+        number INTEGER PRIMARY KEY,
+        batch INTEGER NOT NULL,
+        choices TEXT NOT NULL,              -- of the space's decisions, as JSON
+        cell TEXT NOT NULL,                 -- the cell in canonical form, as JSON
+        seed INTEGER NOT NULL,
+        status TEXT NOT NULL,               -- pending, finished, failed
+        mean_ap REAL, latency_ms REAL, low_ms REAL, high_ms REAL, reward REAL,
+        reason TEXT NOT NULL DEFAULT '',    -- why it failed
+        seconds REAL, worker TEXT,
+        reused_from INTEGER,                -- the earlier trial of the same cell
+        ended TEXT
+    )""",
+    "CREATE INDEX trial_of_cell ON trial (cell, status)",
+    "CREATE INDEX trial_of_batch ON trial (batch)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA}",
+)
 
 
 @dataclass(frozen=True)
@@ -153,7 +151,7 @@ class Study:
         if not tables:
             assert plan is not None
             with self._transaction():
-                for statement in _TABLES.split(";\n"):
+                for statement in _TABLES:
                     self._database.execute(statement)
                 text = msgspec.json.encode(plan).decode()
                 self._database.execute("INSERT INTO plan VALUES (?)", (text,))
@@ -196,6 +194,10 @@ class Study:
         if status is None:
             return self._trials("")
         return self._trials("WHERE status = ?", status)
+
+    def latest(self, count: int) -> tuple[Trial, ...]:
+        """The last trials proposed."""
+        return self._trials("WHERE number > (SELECT max(number) FROM trial) - ?", count)
 
     def open_batch(self) -> tuple[Trial, ...]:
         """The trials last proposed, whose rewards the stored controller has not heard of."""
@@ -340,6 +342,8 @@ class Study:
                 f"cannot use the study {self.path}: {error}; check the folder, its permissions "
                 "and the free space; all trials stored before are kept"
             ) from None
+        except sqlite3.ProgrammingError:
+            raise  # ours
         except sqlite3.DatabaseError as error:
             raise InvalidInput(
                 f"{self.path} is not a study, or is damaged: {error}; give another path"

@@ -215,7 +215,7 @@ def test_the_known_optimum_of_a_small_space_is_found(name: str, adapted: dict[st
     last = [made_up_reward(choices) for choices in run(controller, 240)][-50:]
     assert max(last) == optimum
     uniform = [made_up_reward(choices) for choices in SMALL.enumerate()]
-    assert np.mean(last) > np.quantile(uniform, 0.75)
+    assert np.mean(last) > np.mean(uniform) + 2 * np.std(uniform) / np.sqrt(len(last))
 
 
 def test_ppo_beats_random_search_on_the_whole_mnasfpn_space() -> None:

@@ -1,0 +1,114 @@
+"""The frontier of a study and the models taken from it, on numbers that can be checked by eye."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mnasfpn.errors import InvalidInput
+from mnasfpn.search.cells import Cell
+from mnasfpn.search.evaluation import Evaluation
+from mnasfpn.search.frontier import best_at, finalists, frontier, rows, spread_budgets
+from mnasfpn.search.spaces import search_space
+from mnasfpn.search.study import Trial
+
+SPACE = search_space("mnasfpn")
+CELLS = [SPACE.decode(c) for c in SPACE.decisions.sample(np.random.default_rng(0), 12)]
+
+
+def study(*results: tuple[float, float] | None) -> list[Trial]:
+    """Trials of different cells with (latency, mAP), or failed."""
+    trials = []
+    for number, result in enumerate(results):
+        if result is None:
+            trials.append(Trial(number, 0, (), CELLS[number], 0, "failed", reason="tested"))
+            continue
+        latency_ms, mean_ap = result
+        evaluation = Evaluation(mean_ap, latency_ms, latency_ms - 5, latency_ms + 5)
+        trials.append(
+            Trial(number, 0, (), CELLS[number], 0, "finished", evaluation, mean_ap, seconds=2.0)
+        )
+    return trials
+
+
+STUDY = study((180, 0.26), None, (165, 0.24), (172, 0.23), (170, 0.25), (190, 0.26), (150, 0.20))
+
+
+def numbers(trials: tuple[Trial, ...]) -> list[int]:
+    return [trial.number for trial in trials]
+
+
+def test_frontier_is_fastest_first_without_what_is_dominated_or_failed() -> None:
+    assert numbers(frontier(STUDY)) == [6, 2, 4, 0]
+
+
+def test_a_cell_found_again_is_there_once() -> None:
+    again = Trial(7, 1, (), CELLS[0], 0, "finished", STUDY[0].evaluation, 0.26, reused_from=0)
+    assert numbers(frontier([*STUDY, again])) == [6, 2, 4, 0]
+
+
+def test_no_finished_trial_no_frontier() -> None:
+    assert frontier(study(None)) == ()
+    with pytest.raises(InvalidInput, match="its fastest takes nothing"):
+        best_at(study(None), 100.0)
+    with pytest.raises(InvalidInput, match="no finished trial yet"):
+        spread_budgets(study(None))
+
+
+@pytest.mark.parametrize(
+    ("budget_ms", "number"), [(150, 6), (166, 2), (170, 4), (173, 4), (180, 0), (1e9, 0)]
+)
+def test_best_at_a_latency(budget_ms: float, number: int) -> None:
+    assert best_at(STUDY, budget_ms).number == number
+
+
+def test_of_equals_the_first_is_taken() -> None:
+    assert best_at(study((100, 0.2), (100, 0.2)), 100).number == 0
+
+
+def test_a_budget_below_the_fastest_names_the_fastest() -> None:
+    with pytest.raises(InvalidInput, match=r"at most 149 ms; its fastest takes 150\.00 ms"):
+        best_at(STUDY, 149)
+
+
+def slower_with_repeats(cell: Cell) -> float:
+    return 100.0 + 10 * cell.repeats
+
+
+def test_the_papers_nine_finalists() -> None:
+    found = finalists(STUDY, slower_with_repeats)
+    assert [(f.budgets_ms, f.trial, f.repeats, f.latency_ms) for f in found] == [
+        ((166.0,), 2, 3, 130.0),
+        ((166.0,), 2, 4, 140.0),
+        ((166.0,), 2, 5, 150.0),
+        ((173.0,), 4, 3, 130.0),
+        ((173.0,), 4, 4, 140.0),
+        ((173.0,), 4, 5, 150.0),
+        ((180.0,), 0, 3, 130.0),
+        ((180.0,), 0, 4, 140.0),
+        ((180.0,), 0, 5, 150.0),
+    ]
+    assert [f.cell.repeats for f in found] == [3, 4, 5] * 3
+
+
+def test_a_model_that_is_best_at_two_latencies_is_taken_once() -> None:
+    found = finalists(STUDY, slower_with_repeats, budgets_ms=(173, 171), repeats=(3,))
+    assert [(f.budgets_ms, f.trial) for f in found] == [((171, 173), 4)]
+
+
+@pytest.mark.parametrize(("count", "expected"), [(1, [180]), (2, [170, 180]), (9, None)])
+def test_budgets_spread_over_the_frontier(count: int, expected: list[float] | None) -> None:
+    budgets = spread_budgets(STUDY, count)
+    assert budgets == (expected or [150, 165, 170, 180])
+    assert [best_at(STUDY, budget).evaluation.latency_ms for budget in budgets] == budgets
+
+
+def test_rows_are_printed_with_their_units() -> None:
+    (row,) = rows(frontier(STUDY)[:1])
+    assert row.HEADINGS == ("trial", "mAP", "latency ms", "interval ms", "reward", "seconds")
+    assert row.cells() == ("6", "0.2000", "150.00", "145.00 to 155.00", "0.2000", "2.0")
+    assert row.to_json()["latency_ms"] == 150
+    assert all(not math.isnan(value) for value in row.to_json().values())
+    assert len(rows(STUDY)) == 6
