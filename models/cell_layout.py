@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from typing import Literal
 
-from .detector import default_detector
-from .genotype import LEVELS, MIN_LEVEL, Genotype
+from .cell_diagram import BoxKind, Cell, Edge, EdgeKind, Node, diagram
+from .genotype import MIN_LEVEL
 
 Point = tuple[float, float]
-BoxKind = Literal["input", "block", "sum", "output"]
-WireKind = Literal["feature", "residual"]
 
 # Inches.
 SIZES: dict[BoxKind, tuple[float, float]] = {
@@ -53,7 +50,7 @@ class Box:
 class Wire:
     """Corners of a wire; ``label`` tells the change of resolution at its end."""
 
-    kind: WireKind
+    kind: EdgeKind
     level: int  # of its source
     points: tuple[Point, ...]
     label: str
@@ -69,30 +66,14 @@ class Layout:
     height: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
-    kind: BoxKind
-    level: int
-    lines: tuple[str, ...]
-    column: int
-    used: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class _Edge:
-    source: int
-    target: int
-    kind: WireKind = "feature"
-    used: bool = True
-
-
-def cell_layout(genotype: Genotype, input_size: int = 320) -> Layout:
-    """Boxes and wires of a genotype's cell; blocks that reach no output are marked as unused."""
-    nodes, edges = _diagram(genotype, input_size)
+def cell_layout(cell: Cell, input_size: int = 320) -> Layout:
+    """Boxes and wires of a cell; blocks that reach no output are marked as unused."""
+    drawn = diagram(cell, input_size)
+    nodes, edges = drawn.nodes, drawn.edges
     lanes = _lanes(nodes, edges)
     tracks = _tracks(nodes, edges, lanes)
     xs, width = _columns(nodes, tracks)
-    rows, zones, height = _rows(lanes)
+    rows, zones, height = _rows(drawn.levels, lanes)
     ports = _ports(nodes, edges, lanes)
     boxes = tuple(Box(n.kind, n.level, n.lines, n.used, xs[n.column], rows[n.level]) for n in nodes)
     wires = []
@@ -116,55 +97,13 @@ def cell_layout(genotype: Genotype, input_size: int = 320) -> Layout:
     return Layout(boxes, tuple(wires), rows, width, height)
 
 
-def used_blocks(genotype: Genotype) -> frozenset[int]:
-    """Positions of the blocks that the pruned graph of a detector keeps in its last cell."""
-    cell = f"head/cell{genotype.repeats - 1}/block"
-    names = (layer.name for layer in default_detector(genotype).graph())
-    return frozenset(
-        int(name.removeprefix(cell).split("/")[0]) for name in names if name.startswith(cell)
-    )
-
-
 def _change(source: int, target: int) -> str:
     if source == target:
         return ""
     return f"↓{2 ** (target - source)}" if source < target else f"↑{2 ** (source - target)}"
 
 
-def _diagram(genotype: Genotype, input_size: int) -> tuple[list[_Node], list[_Edge]]:
-    """Nodes in columns by depth, inputs first, and the edges between them."""
-    used = used_blocks(genotype)
-    nodes = [_Node("input", level, (f"C{level}",), 0) for level in LEVELS]
-    edges = []
-    taken = {(node.column, node.level) for node in nodes}
-    for position, block in enumerate(genotype.blocks):
-        column = 1 + max(nodes[source].column for source in block.inputs)
-        while (column, block.level) in taken:
-            column += 1
-        taken.add((column, block.level))
-        side = input_size // 2**block.level
-        lines = (
-            f"R {side}×{side}",
-            f"F {genotype.expansion(block)}   k {block.kernel}×{block.kernel}",
-            {"add": "add", "se": "squeeze-excite"}[block.merge],
-        )
-        index, kept = len(nodes), position in used
-        nodes.append(_Node("block", block.level, lines, column, kept))
-        edges += [_Edge(source, index, used=kept) for source in block.inputs]
-    last = max(node.column for node in nodes)
-    for level, block_index in genotype.outputs.items():
-        source = block_index
-        if genotype.cell_residual:
-            source = len(nodes)
-            nodes.append(_Node("sum", level, ("+",), last + 1))
-            edges.append(_Edge(block_index, source))
-            edges.append(_Edge(level - MIN_LEVEL, source, "residual"))
-        nodes.append(_Node("output", level, (f"P{level}",), last + 2))
-        edges.append(_Edge(source, len(nodes) - 1))
-    return nodes, edges
-
-
-def _lanes(nodes: list[_Node], edges: list[_Edge]) -> dict[int, tuple[int, int]]:
+def _lanes(nodes: tuple[Node, ...], edges: tuple[Edge, ...]) -> dict[int, tuple[int, int]]:
     """For edges that cannot go straight: the space between rows, and the lane in it, they use.
 
     Space r is above row r. Lanes are given greedily, residuals and long wires outermost.
@@ -185,7 +124,7 @@ def _lanes(nodes: list[_Node], edges: list[_Edge]) -> dict[int, tuple[int, int]]
     for zone, wanted in spans.items():
         ends: list[list[tuple[int, int]]] = []
         for start, end, index in sorted(
-            wanted, key=lambda span: (edges[span[2]].kind == "feature", span[0] - span[1], span)
+            wanted, key=lambda span: (edges[span[2]].kind != "residual", span[0] - span[1], span)
         ):
             lane = next(
                 (i for i, lane in enumerate(ends) if all(end < a or start > b for a, b in lane)),
@@ -199,7 +138,7 @@ def _lanes(nodes: list[_Node], edges: list[_Edge]) -> dict[int, tuple[int, int]]
 
 
 def _tracks(
-    nodes: list[_Node], edges: list[_Edge], lanes: dict[int, tuple[int, int]]
+    nodes: tuple[Node, ...], edges: tuple[Edge, ...], lanes: dict[int, tuple[int, int]]
 ) -> dict[int, list[int]]:
     """Vertical wires in the gap after each column, from left to right.
 
@@ -211,23 +150,23 @@ def _tracks(
         gap = tracks[nodes[edge.source].column]
         if edge.source not in gap:
             gap.append(edge.source)
-    for index in (i for i in lanes if edges[i].kind == "feature"):
+    for index in (i for i in lanes if edges[i].kind != "residual"):
         tracks[nodes[edges[index].target].column - 1].append(~index)
     return tracks
 
 
-def _column_width(nodes: list[_Node], column: int) -> float:
+def _column_width(nodes: tuple[Node, ...], column: int) -> float:
     return max((SIZES[n.kind][0] for n in nodes if n.column == column), default=0.0)
 
 
 def _track_x(
-    nodes: list[_Node], xs: list[float], tracks: dict[int, list[int]], gap: int, track: int
+    nodes: tuple[Node, ...], xs: list[float], tracks: dict[int, list[int]], gap: int, track: int
 ) -> float:
     left = xs[gap] + _column_width(nodes, gap) / 2
     return left + GAP_BEFORE + TRACK * tracks[gap].index(track)
 
 
-def _columns(nodes: list[_Node], tracks: dict[int, list[int]]) -> tuple[list[float], float]:
+def _columns(nodes: tuple[Node, ...], tracks: dict[int, list[int]]) -> tuple[list[float], float]:
     """Centre of every column, and where the last one ends."""
     xs, right = [], 0.0
     for column in range(1 + max(node.column for node in nodes)):
@@ -237,19 +176,21 @@ def _columns(nodes: list[_Node], tracks: dict[int, list[int]]) -> tuple[list[flo
     return xs, right - GAP_AFTER - GAP_BEFORE
 
 
-def _rows(lanes: dict[int, tuple[int, int]]) -> tuple[dict[int, float], list[float], float]:
+def _rows(
+    levels: tuple[int, ...], lanes: dict[int, tuple[int, int]]
+) -> tuple[dict[int, float], list[float], float]:
     """Centre of every level's row, y of the first lane above each row, and the height."""
     count = Counter[int]()
     for zone, lane in lanes.values():
         count[zone] = max(count[zone], lane + 1)
     y, rows, zones = 0.0, {}, []
     half = SIZES["block"][1] / 2
-    for zone in range(len(LEVELS) + 1):
+    for zone in range(len(levels) + 1):
         y -= ROW_MARGIN
         zones.append(y)
         y -= TRACK * count[zone] + ROW_MARGIN
-        if zone < len(LEVELS):
-            rows[LEVELS[zone]] = y - half
+        if zone < len(levels):
+            rows[levels[zone]] = y - half
             y -= 2 * half
     shift = -y
     return (
@@ -260,7 +201,7 @@ def _rows(lanes: dict[int, tuple[int, int]]) -> tuple[dict[int, float], list[flo
 
 
 def _ports(
-    nodes: list[_Node], edges: list[_Edge], lanes: dict[int, tuple[int, int]]
+    nodes: tuple[Node, ...], edges: tuple[Edge, ...], lanes: dict[int, tuple[int, int]]
 ) -> dict[int, float]:
     """Where each edge enters its target, from the centre: those from above above the others.
 

@@ -72,9 +72,9 @@ class Detector:
         return Graph(written.prune((*written.outputs, *head)).layers, written.outputs)
 
 
-def default_detector(genotype: Genotype) -> Detector:
-    """A genotype on the paper's own backbone and predictor (Table 1, MobileNetV2 + MnasFPN)."""
-    return Detector(Backbone(), genotype, SharedPredictor())
+def default_detector(cell: Genotype | NasFpn) -> Detector:
+    """A cell on the paper's own backbone and predictor (Table 1, MobileNetV2 + MnasFPN)."""
+    return Detector(Backbone(), cell, SharedPredictor())
 
 
 @lru_cache(maxsize=64)

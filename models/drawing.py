@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import InvalidInput, MnasFpnError
 from .atomic import write_atomically
+from .cell_diagram import Cell
 from .cell_layout import Box, Layout, Point, Wire, cell_layout
 from .genotype import Genotype
 
@@ -21,6 +22,7 @@ COLOURS = {
     4: ("#228b5a", "#e4f5ec"),
     5: ("#b9770e", "#fcf2df"),
     6: ("#b0416a", "#fae7ee"),
+    7: ("#6a51a3", "#efecf6"),
 }
 UNUSED = ("#b5b5b5", "#f6f6f6")
 TEXT = "#222222"
@@ -30,26 +32,27 @@ CORNER = 0.07  # radius of a wire's bend
 PNG_DPI = 200
 
 
-def cell_svg(genotype: Genotype, input_size: int = 320, title: str = "") -> str:
+def cell_svg(cell: Cell, input_size: int = 320, title: str = "") -> str:
     """The diagram as SVG text, the same text every time.
 
     Levels are rows, blocks tell R (resolution), F (expanded channels), k (depthwise kernel) and
-    their merge; dashed wires are the cell-wide residual; unused blocks are grey.
+    their merge; dashed wires are the cell-wide residual, or the features that NAS-FPN's outputs
+    take in; unused blocks are grey.
 
     Args:
         input_size: pixels of the detector's input, from which R follows.
         title: empty for one made of C and the number of repeats.
     """
-    return _render(genotype, input_size, title, "svg").decode()
+    return _render(cell, input_size, title, "svg").decode()
 
 
-def cell_png(genotype: Genotype, input_size: int = 320, title: str = "") -> bytes:
+def cell_png(cell: Cell, input_size: int = 320, title: str = "") -> bytes:
     """The same diagram as a PNG file's content."""
-    return _render(genotype, input_size, title, "png")
+    return _render(cell, input_size, title, "png")
 
 
 def save_cell(
-    genotype: Genotype, path: str | os.PathLike[str], input_size: int = 320, title: str = ""
+    cell: Cell, path: str | os.PathLike[str], input_size: int = 320, title: str = ""
 ) -> None:
     """Write the diagram to a file that ends in .svg or .png.
 
@@ -58,14 +61,14 @@ def save_cell(
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".svg":
-        write_atomically(path, cell_svg(genotype, input_size, title))
+        write_atomically(path, cell_svg(cell, input_size, title))
     elif suffix == ".png":
-        write_atomically(path, cell_png(genotype, input_size, title))
+        write_atomically(path, cell_png(cell, input_size, title))
     else:
         raise InvalidInput(f"{path}: a drawing must end in .svg or .png, got {suffix!r}")
 
 
-def _render(genotype: Genotype, input_size: int, title: str, kind: Literal["svg", "png"]) -> bytes:
+def _render(cell: Cell, input_size: int, title: str, kind: Literal["svg", "png"]) -> bytes:
     try:
         import matplotlib
         from matplotlib.figure import Figure
@@ -74,7 +77,7 @@ def _render(genotype: Genotype, input_size: int, title: str, kind: Literal["svg"
             "drawing needs matplotlib, which is not installed; "
             "install it with: pip install 'mnasfpn[report]'"
         ) from None
-    layout = cell_layout(genotype, input_size)
+    layout = cell_layout(cell, input_size)
     width, height = layout.width + LEFT + RIGHT, layout.height + TOP + BOTTOM
     settings = {"svg.fonttype": "none", "svg.hashsalt": "mnasfpn", "font.family": "DejaVu Sans"}
     with matplotlib.rc_context(settings):
@@ -88,7 +91,7 @@ def _render(genotype: Genotype, input_size: int, title: str, kind: Literal["svg"
             _draw_wire(axes, wire)
         for box in layout.boxes:
             _draw_box(axes, box)
-        _draw_texts(axes, layout, genotype, title)
+        _draw_texts(axes, layout, cell, title)
         content = io.BytesIO()
         options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
         figure.savefig(content, format=kind, dpi=PNG_DPI, facecolor="white", **options)
@@ -98,7 +101,7 @@ def _render(genotype: Genotype, input_size: int, title: str, kind: Literal["svg"
 def _draw_rows(axes: Axes, layout: Layout, input_size: int) -> None:
     for level, y in layout.rows.items():
         colour, _ = COLOURS[level]
-        side = input_size // 2**level
+        side = -(-input_size // 2**level)
         axes.axhspan(y - 0.53, y + 0.53, color=BAND, zorder=0, lw=0)
         place: dict[str, Any] = {"ha": "left", "color": colour}
         axes.text(-LEFT + 0.15, y + 0.09, f"Level {level}", weight="bold", fontsize=9, **place)
@@ -109,7 +112,7 @@ def _draw_wire(axes: Axes, wire: Wire) -> None:
     from matplotlib.patches import FancyArrowPatch
 
     colour = COLOURS[wire.level][0] if wire.used else UNUSED[0]
-    dashed = wire.kind == "residual"
+    dashed = wire.kind != "feature"
     axes.add_patch(
         FancyArrowPatch(
             path=_rounded(wire.points),
@@ -182,22 +185,27 @@ def _draw_box(axes: Axes, box: Box) -> None:
         )
 
 
-def _draw_texts(axes: Axes, layout: Layout, genotype: Genotype, title: str) -> None:
-    repeats = f"{genotype.repeats} repeat{'s' if genotype.repeats > 1 else ''}"
+def _draw_texts(axes: Axes, layout: Layout, cell: Cell, title: str) -> None:
+    repeats = f"{cell.repeats} repeat{'s' if cell.repeats > 1 else ''}"
     axes.text(
         -LEFT + 0.15,
         layout.height + TOP - 0.2,
-        title or f"Cell with C = {genotype.channels}, {repeats}",
+        title or f"Cell with C = {cell.channels}, {repeats}",
         va="top",
         fontsize=12,
         weight="bold",
         color=TEXT,
     )
-    notes = ["R resolution, F expanded channels, k depthwise kernel"]
-    if not genotype.sdo:
-        notes.append("without size-dependent ordering")
-    if genotype.cell_residual:
-        notes.append("dashed: residual, where shapes agree")
+    if isinstance(cell, Genotype):
+        notes = ["R resolution, F expanded channels, k depthwise kernel"]
+        if not cell.sdo:
+            notes.append("without size-dependent ordering")
+        if cell.cell_residual:
+            notes.append("dashed: residual, where shapes agree")
+    else:
+        notes = [
+            "R resolution, k kernel; dashed: features left over, added to their level's output"
+        ]
     if not all(box.used for box in layout.boxes):
         notes.append("grey: unused, left out of the network")
     axes.text(-LEFT + 0.15, -BOTTOM + 0.15, "; ".join(notes), fontsize=7.5, color="#555555")

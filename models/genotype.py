@@ -102,9 +102,13 @@ class Genotype:
             )
 
     @property
+    def levels(self) -> tuple[int, ...]:
+        return LEVELS
+
+    @property
     def outputs(self) -> dict[int, int]:
         """Level -> feature index of the block that makes the cell's output there."""
-        first = len(LEVELS) + len(self.blocks) - len(LEVELS)
+        first = len(self.blocks)  # four inputs come before the blocks, four outputs are the last
         return {
             block.level: first + position
             for position, block in enumerate(self.blocks[-len(LEVELS) :])

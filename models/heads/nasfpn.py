@@ -89,6 +89,25 @@ class NasFpn:
     def levels(self) -> tuple[int, ...]:
         return tuple(range(MIN_LEVEL, self.top_level + 1))
 
+    @property
+    def outputs(self) -> dict[int, int]:
+        """Level -> feature index of the node that makes the cell's output there."""
+        first = len(self.nodes)
+        return {node.level: i for i, node in enumerate(self.nodes[-len(self.levels) :], first)}
+
+    @property
+    def leftovers(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the features it adds because nothing has consumed them so far."""
+        levels = [*self.levels, *(node.level for node in self.nodes)]
+        consumed: set[int] = set()
+        found = []
+        for index, node in enumerate(self.nodes, start=len(self.levels)):
+            consumed.update(node.inputs)
+            left = tuple(i for i in range(index) if i not in consumed and levels[i] == node.level)
+            found.append(left if index in self.outputs.values() else ())
+            consumed.update(found[-1])
+        return tuple(found)
+
 
 def nasfpn_head(builder: GraphBuilder, endpoints: Endpoints, head: NasFpn) -> dict[int, str]:
     """Add the lateral convolutions and all cells to a graph.
@@ -114,30 +133,16 @@ def _cell(builder: GraphBuilder, cell: str, cell_inputs: list[str], head: NasFpn
     """One cell; returns its outputs in level order."""
     features = list(zip(cell_inputs, head.levels, strict=True))
     sizes = {level: builder.shape(name)[1:3] for name, level in features}
-    consumed: set[int] = set()
-    first_output = len(head.nodes) - len(head.levels)
-    outputs: dict[int, str] = {}
-    for position, node in enumerate(head.nodes):
+    for position, (node, leftovers) in enumerate(zip(head.nodes, head.leftovers, strict=True)):
         name = f"{cell}/node{position}"
-        consumed.update(node.inputs)
-        leftovers: list[str] = []
-        if position >= first_output:
-            unused = [i for i in range(len(features)) if i not in consumed]
-            same_level = [i for i in unused if features[i][1] == node.level]
-            consumed.update(same_level)
-            leftovers = [features[i][0] for i in same_level]
-        inputs = [
-            (_resample(builder, f"{name}/in{i}", features[source], node.level, sizes), source)
-            for i, source in enumerate(node.inputs)
-        ]
-        merged = _merged(
-            builder, name, [(x, features[i][1]) for x, i in inputs], node.merge, leftovers
-        )
-        x = _convolution(builder, name, merged, head)
-        features.append((x, node.level))
-        if position >= first_output:
-            outputs[node.level] = x
-    return [outputs[level] for level in head.levels]
+        inputs = []
+        for i, source in enumerate(node.inputs):
+            resampled = _resample(builder, f"{name}/in{i}", features[source], node.level, sizes)
+            inputs.append((resampled, features[source][1]))
+        left = [features[source][0] for source in leftovers]
+        merged = _merged(builder, name, inputs, node.merge, left)
+        features.append((_convolution(builder, name, merged, head), node.level))
+    return [features[head.outputs[level]][0] for level in head.levels]
 
 
 def _merged(

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidInput, MnasFpnError
-from mnasfpn.models.cell_layout import cell_layout, used_blocks
+from mnasfpn.models.cell_diagram import used_blocks
+from mnasfpn.models.cell_layout import cell_layout
 from mnasfpn.models.drawing import UNUSED, cell_png, cell_svg, save_cell
 from mnasfpn.models.genotype import LEVELS, Block, Genotype
 from mnasfpn.models.published import published
