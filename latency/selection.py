@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -87,9 +86,9 @@ def covering(space: Space) -> Iterator[Genotype]:
     the cell's inputs suffice. In the second cell those have C channels instead of the backbone's.
     """
     sources = [
-        inputs
+        tuple(range(start, start + degree))
         for degree in space.in_degrees
-        for inputs in itertools.combinations(range(len(LEVELS)), degree)
+        for start in range(len(LEVELS) - degree + 1)
     ]
     expansions: tuple[int | None, ...] = space.expansions or (None,)
     for channels in space.channels:
