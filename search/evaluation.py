@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..errors import InvalidInput, MnasFpnError
+from ..errors import InvalidInput, MnasFpnError, NotCovered
+from ..latency.estimate import LatencyEstimate
 from ..models.detector import Detector
 from ..models.graph import Graph
 from .cells import Cell
@@ -43,19 +44,6 @@ class Evaluation:
             )
 
 
-class Latency(Protocol):
-    """What a search reads of a latency estimate."""
-
-    @property
-    def latency_ms(self) -> float: ...
-
-    @property
-    def low_ms(self) -> float: ...
-
-    @property
-    def high_ms(self) -> float: ...
-
-
 class Evaluate(Protocol):
     """Anything that turns a cell and a seed into an Evaluation; it may raise."""
 
@@ -69,18 +57,24 @@ class DetectorEvaluate:
     Latency comes first: it is cheap, and a cell that the profile does not cover is not trained.
 
     Args:
-        detector: puts a cell between a backbone and a predictor.
-        train_and_score: trains a detector from a seed and returns its mAP.
+        detector: puts a cell between a backbone and a predictor; its latency counts.
+        train_and_score: mAP, 0 to 1, of a detector, or of a smaller one with the same head, trained
+            from a seed.
         estimate: latency of a pruned graph.
     """
 
     detector: Callable[[Cell], Detector]
     train_and_score: Callable[[Detector, int], float]
-    estimate: Callable[[Graph], Latency]
+    estimate: Callable[[Graph], LatencyEstimate]
 
     def __call__(self, cell: Cell, seed: int, /) -> Evaluation:
         detector = self.detector(cell)
         latency = self.estimate(detector.graph())
+        if latency.uncovered:
+            raise NotCovered(
+                f"the latency lacks {len(latency.uncovered)} kernels that the profile knows "
+                f"nothing about, first {latency.uncovered[0]!r}"
+            )
         mean_ap = self.train_and_score(detector, seed)
         return Evaluation(mean_ap, latency.latency_ms, latency.low_ms, latency.high_ms)
 

@@ -70,7 +70,7 @@ def frontier(trials: Sequence[Trial]) -> tuple[Trial, ...]:
 
     A cell that was found more than once is there once, as its first trial.
     """
-    first_of_cell = {}
+    first_of_cell: dict[Cell, Trial] = {}
     for trial in trials:
         if trial.evaluation is not None:
             first_of_cell.setdefault(trial.cell, trial)
