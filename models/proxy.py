@@ -33,6 +33,7 @@ from .data.pipeline import assign, load_image, normalise, stack
 from .detector import Backbone, Detector
 from .genotype import Genotype
 from .graph import Attributes, Graph, Layer
+from .heads.nasfpn import NasFpn
 from .heads.predictor import SharedPredictor
 from .losses import detection_loss
 from .pretrain import PretrainSettings, cosine, pretrain
@@ -140,7 +141,7 @@ class ProxyTask:
         self._train = _load_features(folder / TRAIN_FEATURES)
         self._validate = _load_features(folder / VALIDATION_FEATURES)
 
-    def detector(self, genotype: Genotype) -> Detector:
+    def detector(self, genotype: Genotype | NasFpn) -> Detector:
         """The small detector that stands for a genotype."""
         settings = self.settings
         repeats = genotype.repeats if settings.repeats is None else settings.repeats
@@ -152,7 +153,7 @@ class ProxyTask:
             settings.input_size,
         )
 
-    def train_and_score(self, genotype: Genotype, seed: int = 0) -> ProxyResult:
+    def train_and_score(self, genotype: Genotype | NasFpn, seed: int = 0) -> ProxyResult:
         """Train a genotype's head and predictor on the stored features, and score it.
 
         The same seed gives the same result on the same machine.
