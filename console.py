@@ -17,14 +17,15 @@ from .errors import MnasFpnError
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED = 130
+INTERRUPTED = 1  # a job that did not reach its end
+PIPE_WIDTH = 160
 
 
 def command(group: click.Group, **options: Any) -> Callable[[Callable[..., Any]], click.Command]:
     """A command with ``--json``, whose return value is what that prints.
 
     The function gets ``as_json`` and prints its own tables when it is False. Errors of ours become
-    one line on stderr and their exit code; Ctrl-C says that nothing is lost and exits with 130.
+    one line on stderr and their exit code; Ctrl-C says that nothing is lost and exits with 1.
     """
 
     def wrap(function: Callable[..., Any]) -> click.Command:
@@ -70,7 +71,8 @@ def _plain(value: Any) -> Any:
 def stdout() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # Into a file or a pipe there is no window to fit: lines stay whole.
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
 def print_table(
@@ -84,7 +86,12 @@ def print_table(
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     for position, column in enumerate(columns):
         numeric = all(not row[position] or row[position][0] in "0123456789+-.±" for row in texts)
-        table.add_column(column, justify="right" if numeric else "left")
+        table.add_column(
+            column,
+            justify="right" if numeric else "left",
+            no_wrap=numeric or position == 0,
+            overflow="fold",
+        )
     for row in texts:
         table.add_row(*row)
     stdout().print(table)

@@ -1,0 +1,65 @@
+"""The devices a person can name with ``--device``: this PC, and phones over adb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from .android_harness.device import Device
+from .errors import DeviceError, InvalidInput
+
+HOST = "host"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """One row of ``mnasfpn devices``; ``fix`` is empty when the device can be used."""
+
+    serial: str
+    state: str
+    what: str
+    fix: str
+
+
+def find_devices() -> list[FoundDevice]:
+    """This PC first, then what adb lists; without adb, a row that says how to get it."""
+    from .android_harness.adb import list_devices
+
+    try:
+        listed = list_devices()
+    except DeviceError as error:
+        return [_this_pc(), FoundDevice("(adb)", "unavailable", "Android phones", str(error))]
+    phones = [FoundDevice(item.serial, item.state, "Android phone", item.fix) for item in listed]
+    return [_this_pc(), *phones]
+
+
+def _this_pc() -> FoundDevice:
+    from .android_harness.host import HostDevice
+
+    try:
+        info = HostDevice().describe()
+    except DeviceError as error:
+        return FoundDevice(HOST, "unavailable", "this PC", str(error))
+    return FoundDevice(HOST, "device", f"this PC: {info.soc}, {info.runtime}", "")
+
+
+@contextmanager
+def opened(serial: str, binary: Path | None) -> Iterator[Device]:
+    """The device to measure on; a phone's settings are put back afterwards.
+
+    Raises:
+        InvalidInput, DeviceError: it cannot be used; the message says what to do.
+    """
+    if serial == HOST:
+        if binary is not None:
+            raise InvalidInput("--binary is for phones; this PC runs models with ai-edge-litert")
+        from .android_harness.host import HostDevice
+
+        yield HostDevice()
+        return
+    from .android_harness.android import AndroidDevice
+
+    with AndroidDevice(serial, binary) as phone:
+        yield phone

@@ -1,0 +1,131 @@
+"""A search from what a person asks for: plan, proxy task, trials, finalists."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..latency.profiles import open_profile
+from ..models.atomic import write_atomically
+from ..models.data.digits import write_digits
+from ..models.detector import default_detector
+from ..models.files import save
+from ..models.genotype import Genotype
+from ..models.proxy import prepare_proxy
+from ..models.published import published
+from . import frontier as frontiers
+from .frontier import Finalist, FrontierRow
+from .loop import run_search
+from .proxy_evaluation import ProxyEvaluate
+from .reward import Reward
+from .spaces import search_space
+from .study import Study, StudyPlan, Trial
+
+Progress = Callable[[int, int, str], None]
+
+DIGITS = "digits"
+DETECTOR = "mobilenetv2-mnasfpn"  # backbone and predictor of what would ship
+
+
+def search_plan(
+    space: str,
+    controller: str,
+    profile: str,
+    task: str,
+    repeats: int,
+    exponent: float,
+    seed: int,
+    study: Path,
+) -> StudyPlan:
+    """What a search will do, checked before anything is prepared.
+
+    Args:
+        task: ``digits``, which is generated beside the study, or a folder in COCO's layout.
+
+    Raises:
+        InvalidInput, InvalidProfile, NotCovered: something that the search would stumble over.
+    """
+    open_profile(profile).require_calibration()
+    dataset = study.with_name(f"{study.stem}-digits") if task == DIGITS else Path(task)
+    return StudyPlan(
+        space=search_space(space, repeats),
+        controller=controller,
+        seed=seed,
+        reward=Reward(exponent=exponent),
+        task={
+            "profile": profile,
+            "detector": DETECTOR,
+            "task": task,
+            "dataset": str(dataset),
+            "proxy": str(study.with_name(f"{study.stem}-proxy")),
+        },
+    )
+
+
+def search(
+    study: Path, plan: StudyPlan, samples: int, workers: int, report: Progress
+) -> list[FrontierRow]:
+    """Run a search to its end; returns the frontier.
+
+    Raises:
+        JobFailed: too many trials in a row failed.
+        KeyboardInterrupt: after storing what was finished.
+    """
+    dataset, proxy = Path(plan.task["dataset"]), Path(plan.task["proxy"])
+    with Study(study, plan) as store:
+        if plan.task["task"] == DIGITS:
+            write_digits(dataset, progress=lambda done, total: report(done, total, "images"))
+        prepare_proxy(dataset, proxy, progress=lambda what, done, total: report(done, total, what))
+
+        def ended(trial: Trial) -> None:
+            result = trial.evaluation
+            what = trial.status if result is None else f"{result.mean_ap:.3f} mAP"
+            report(trial.number + 1, samples, what)
+
+        run_search(store, plan.new_controller(), evaluation(plan), samples, workers, progress=ended)
+        return frontiers.rows(frontiers.frontier(store.trials()))
+
+
+def evaluation(plan: StudyPlan, profile: str | None = None) -> ProxyEvaluate:
+    """What the trials of a study do.
+
+    Args:
+        profile: instead of the study's own.
+    """
+    return ProxyEvaluate(
+        profile or plan.task["profile"],
+        Path(plan.task["dataset"]),
+        Path(plan.task["proxy"]),
+        published(plan.task["detector"]),
+    )
+
+
+def finalists(
+    study: Path, budgets_ms: Sequence[float], repeats: Sequence[float], profile: str | None = None
+) -> tuple[list[FrontierRow], list[Finalist]]:
+    """The frontier of a stored study, and its best models at given latencies.
+
+    Args:
+        budgets_ms: empty for three spread over the frontier.
+    """
+    with Study(study) as store:
+        trials, evaluate = store.trials(), evaluation(store.plan, profile)
+    chosen = frontiers.finalists(
+        trials,
+        evaluate.latency_ms,
+        budgets_ms or frontiers.spread_budgets(trials),
+        [int(count) for count in repeats],
+    )
+    return frontiers.rows(frontiers.frontier(trials)), chosen
+
+
+def write_finalists(chosen: Sequence[Finalist], folder: Path) -> None:
+    """A detector .json, and a drawing of its cell, for each finalist."""
+    from ..models.drawing import cell_svg
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for item in chosen:
+        name = f"trial{item.trial}-x{item.repeats}"
+        save(default_detector(item.cell), folder / f"{name}.json")
+        if isinstance(item.cell, Genotype):
+            write_atomically(folder / f"{name}.svg", cell_svg(item.cell))
