@@ -23,12 +23,16 @@ from .heads.predictor import SharedPredictor
 from .heads.ssdlite import SsdLite
 from .published import PUBLISHED, published
 
-GENOTYPE_SCHEMA = "mnasfpn-genotype-1"
+CELL_SCHEMAS: dict[str, type[Genotype | NasFpn]] = {
+    "mnasfpn-genotype-1": Genotype,
+    "mnasfpn-nasfpn-1": NasFpn,
+}
 DETECTOR_SCHEMA = "mnasfpn-detector-1"
 HEAD_KINDS: dict[str, type[Head]] = {"mnasfpn": Genotype, "nasfpn": NasFpn, "ssdlite": SsdLite}
 # What msgspec does not say when one of these fields has another value.
 CHOICES = {"name": get_args(BackboneName), "merge": get_args(Merge)}
 T = TypeVar("T")
+Model = Genotype | NasFpn | Detector
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ class Resolved:
 def resolve(text: str) -> Resolved:
     """The model that a text names: a published name, or a path to a .json or .tflite file.
 
-    A .json holds a detector, or a bare genotype, which gets the paper's backbone and predictor.
+    A .json holds a detector, or a bare cell (a genotype, or one of NAS-FPN), which gets the paper's
+    backbone and predictor.
 
     Raises:
         UnknownModel: neither a published name nor an existing file of a known kind.
@@ -86,7 +91,7 @@ def resolve_all(text: str) -> Iterator[Resolved]:
 
 
 def load_detector(path: str | os.PathLike[str]) -> Detector:
-    """The detector in a .json file; a bare genotype gets the paper's backbone and predictor."""
+    """The detector in a .json file; a bare cell gets the paper's backbone and predictor."""
     return _as_detector(from_json(_read(Path(path)), str(path)))
 
 
@@ -102,24 +107,25 @@ def load_genotype(path: str | os.PathLike[str]) -> Genotype:
     return head
 
 
-def save(value: Genotype | Detector, path: str | os.PathLike[str]) -> None:
+def save(value: Model, path: str | os.PathLike[str]) -> None:
     """Write JSON to a file, whole or not at all."""
     write_atomically(path, to_json(value, indent=2) + "\n")
 
 
-def to_json(value: Genotype | Detector, indent: int = 0) -> str:
+def to_json(value: Model, indent: int = 0) -> str:
     """One line of JSON, or an indented text, with every field written out."""
     tree: dict[str, Any] = msgspec.to_builtins(value)
     if isinstance(value, Detector):
         kind = next(kind for kind, head in HEAD_KINDS.items() if isinstance(value.head, head))
         tree["head"] = {"kind": kind, **tree["head"]}
-    schema = DETECTOR_SCHEMA if isinstance(value, Detector) else GENOTYPE_SCHEMA
+    schemas = {DETECTOR_SCHEMA: Detector, **CELL_SCHEMAS}
+    schema = next(name for name, kind in schemas.items() if type(value) is kind)
     encoded = msgspec.json.encode({"schema": schema, **tree})
     return msgspec.json.format(encoded, indent=indent or -1).decode()
 
 
-def from_json(text: str, where: str = "JSON") -> Genotype | Detector:
-    """The value that :func:`to_json` wrote; the schema tells which of the two it is.
+def from_json(text: str, where: str = "JSON") -> Model:
+    """The value that :func:`to_json` wrote; the schema tells which kind it is.
 
     Args:
         where: names the text in error messages, such as a path.
@@ -130,21 +136,22 @@ def from_json(text: str, where: str = "JSON") -> Genotype | Detector:
     """
     try:
         tree = msgspec.json.decode(text)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidInput(
             f"{where}: not JSON ({error}); expected a genotype or detector"
         ) from None
     schema = tree.get("schema") if isinstance(tree, dict) else None
     try:
-        if schema == GENOTYPE_SCHEMA:
-            return _convert(tree, Genotype, "$", "schema")
+        if isinstance(schema, str) and schema in CELL_SCHEMAS:
+            return _convert(tree, CELL_SCHEMAS[schema], "$", "schema")
         if schema == DETECTOR_SCHEMA:
             return _detector(tree)
     except ValidationError as error:
         raise InvalidInput(f"{where}: {error}") from None
     raise InvalidInput(
-        f"{where}: field `schema` is {schema!r}, expected {GENOTYPE_SCHEMA!r} or "
-        f"{DETECTOR_SCHEMA!r}; write the file with this version of mnasfpn"
+        f"{where}: field `schema` is {schema!r}, expected one of "
+        f"{', '.join((*CELL_SCHEMAS, DETECTOR_SCHEMA))}; "
+        "write the file with this version of mnasfpn"
     )
 
 
@@ -164,7 +171,7 @@ def _detector(tree: dict[str, Any]) -> Detector:
     if not isinstance(head, dict):
         raise ValidationError("Object missing required field `head`, an object")
     kind = head.get("kind")
-    if kind not in HEAD_KINDS:
+    if not isinstance(kind, str) or kind not in HEAD_KINDS:
         raise ValidationError(
             f"Invalid value {kind!r}, expected one of {', '.join(HEAD_KINDS)} - at `$.head.kind`"
         )
@@ -215,7 +222,7 @@ def _resolved(name: str, detector: Detector) -> Resolved:
     return Resolved(name, detector, detector.graph())
 
 
-def _as_detector(value: Genotype | Detector) -> Detector:
+def _as_detector(value: Model) -> Detector:
     return value if isinstance(value, Detector) else default_detector(value)
 
 

@@ -36,10 +36,18 @@ def test_round_trip(name, indent):
     assert ("\n" in text) == bool(indent)
 
 
-def test_round_trip_of_a_genotype():
-    text = to_json(DETECTOR.head)
-    assert json.loads(text)["schema"] == "mnasfpn-genotype-1"
-    assert from_json(text) == DETECTOR.head
+@pytest.mark.parametrize(
+    ("name", "schema"),
+    [
+        ("mobilenetv2-mnasfpn", "mnasfpn-genotype-1"),
+        ("mobilenetv2-nasfpnlite", "mnasfpn-nasfpn-1"),
+    ],
+)
+def test_round_trip_of_a_cell(name, schema):
+    head = published(name).head
+    text = to_json(head)
+    assert json.loads(text)["schema"] == schema
+    assert from_json(text) == head
 
 
 def changed(path, value):
@@ -59,8 +67,11 @@ def changed(path, value):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        (["schema"], "mnasfpn-detector-9", "field `schema` is 'mnasfpn-detector-9', expected 'mn"),
+        (["schema"], "mnasfpn-detector-9", "field `schema` is 'mnasfpn-detector-9', expected one"),
         (["schema"], DELETED, "field `schema` is None"),
+        (["schema"], [1], r"field `schema` is \[1\]"),
+        (["head", "kind"], [], r"Invalid value \[\], expected one of mnasfpn"),
+        (["backbone", "width"], float("nan"), "not JSON"),
         (["clases"], 3, "Unknown field `clases`, expected only backbone, predictor, classes, inpu"),
         (["classes"], "3", r"Expected `int`, got `str` - at `\$.classes`"),
         (["classes"], 0, "a detector needs at least 1 class, got 0"),
@@ -101,7 +112,7 @@ def test_damage_is_named(path, value, message):
     assert str(caught.value).startswith("model.json: ")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"text"', "\x00"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"text"', "\x00", "[" * 9999])
 def test_what_is_no_model(text):
     with pytest.raises(InvalidInput, match=r"model\.json: (not JSON|field `schema` is None)"):
         from_json(text, "model.json")
