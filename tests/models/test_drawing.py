@@ -15,7 +15,8 @@ from mnasfpn.models.cell_diagram import used_blocks
 from mnasfpn.models.cell_layout import cell_layout
 from mnasfpn.models.drawing import UNUSED, cell_png, cell_svg, save_cell
 from mnasfpn.models.genotype import LEVELS, Block, Genotype
-from mnasfpn.models.published import published
+from mnasfpn.models.heads.nasfpn import NasFpn
+from mnasfpn.models.published import NASFPN_NODES, published
 
 PUBLISHED = published("mobilenetv2-mnasfpn").head
 WITH_UNUSED = replace(
@@ -109,6 +110,20 @@ def test_used_blocks_are_those_of_the_pruned_graph():
     boxes = cell_layout(WITH_UNUSED).boxes
     (unused,) = (box for box in boxes if not box.used)
     assert unused.lines == ("R 10×10", "F 512   k 7×7", "squeeze-excite")
+
+
+def test_nasfpn_cells_with_their_leftovers():
+    layout = cell_layout(NasFpn(64, 7, NASFPN_NODES, top_level=7, separable=False))
+    assert list(layout.rows) == [3, 4, 5, 6, 7]
+    dashed = [wire for wire in layout.wires if wire.kind == "leftover"]
+    assert [wire.level for wire in dashed] == [5, 7]  # nothing else reads P5 and P7
+    assert len(layout.wires) == 7 * 2 + 2 + 5
+    assert all(box.used for box in layout.boxes)
+    found = texts(cell_svg(published("mobilenetv2-nasfpnlite").head))
+    assert found.count("squeeze-excite") == 3
+    assert found.count("add") == 3
+    assert "R 5×5" in found
+    assert any("left over" in text for text in found)
 
 
 def texts(svg):
