@@ -159,7 +159,25 @@ HOST = Protocol(
 PHONE = Protocol("phone", statistics=("median", "avg"), rounds=3, warmup_min_s=0.1, min_s=0.2)
 
 
+#: A virtual phone, whose clock counts instructions: the second run would say what the first did.
+SIMULATED = Protocol(
+    "simulated",
+    statistics=("median", "avg"),
+    rounds=1,
+    agreeing=1,
+    extra_rounds=0,
+    warmup_runs=1,
+    runs=1,
+    max_s=300.0,
+    timeout_s=300.0,
+    sentinel_every=100,
+    cooldown_timeout_s=0.0,
+)
+
+
 def protocol_for(device: DeviceInfo) -> Protocol:
+    if device.provenance == "simulated":
+        return SIMULATED
     return HOST if device.serial == "host" else PHONE
 
 

@@ -15,6 +15,7 @@ from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemet
 from mnasfpn.android_harness.protocol import (
     HOST,
     PHONE,
+    SIMULATED,
     STATISTICS,
     Protocol,
     centre_us,
@@ -91,6 +92,7 @@ def test_settings_of_a_visit_are_the_protocols():
 def test_the_host_and_a_phone_have_their_own_protocol():
     assert protocol_for(DEVICE) is HOST
     assert protocol_for(replace(DEVICE, serial="8A1X0")) is PHONE
+    assert protocol_for(replace(DEVICE, serial="8A1X0", provenance="simulated")) is SIMULATED
 
 
 def test_every_limit_is_in_the_docs(pytestconfig):
