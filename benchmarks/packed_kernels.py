@@ -1,0 +1,226 @@
+"""``python -m mnasfpn.benchmarks.packed_kernels``: two ways to measure a table, on this PC.
+
+One file per kernel, or many kernels packed into a few files that the operator profile takes apart.
+Both tables are fitted on the same calibration heads and judged on the same held-out ones; the time
+spent on the device is compared beside the accuracy.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ..android_harness.campaign import campaign
+from ..android_harness.device import Device, Job
+from ..android_harness.host import HostDevice
+from ..android_harness.measurement import Run
+from ..android_harness.protocol import Protocol, protocol_for
+from ..console import command, progress
+from ..latency.fit import fit
+from ..latency.kernels import Kernel, kernel_graph
+from ..latency.packing import Pack, pack
+from ..latency.profile import DeviceProfile
+from ..latency.profiling import (
+    DISPATCH,
+    SENTINEL,
+    SENTINEL_KEY,
+    ProfilingPlan,
+    profile_device,
+    store_key,
+)
+from ..latency.store import MeasurementStore
+from ..latency.table import TableRow
+from ..latency.validation import Validation
+from ..models.atomic import write_atomically
+from ..models.tflite_writer import write_tflite
+
+OUT = Path(__file__).parent / "results"
+#: A store that other measurements use must not take these runs for theirs.
+RUNTIME_SUFFIX = " operator profile"
+
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to measure: what it took and how good predictions from it are."""
+
+    name: str
+    files: int
+    device_s: float
+    validation: Validation
+
+    @property
+    def row(self) -> str:
+        """One line of a Markdown table."""
+        found = self.validation.accuracy
+        worst = max(self.validation.points, key=lambda p: abs(p.predicted_ms / p.measured_ms - 1))
+        return (
+            f"| {self.name} | {self.files} | {self.device_s:.0f} | {found.r2.value:.4f} | "
+            f"{found.rmspe.value:.2%} | {found.within_5.value:.0%} | {found.within_10.value:.0%} | "
+            f"{found.kendall_tau.value:.3f} | {worst.predicted_ms / worst.measured_ms - 1:+.1%} |"
+        )
+
+
+MARKDOWN_HEADER = (
+    "| kernels measured | files | device time (s) | R2 | RMSPE | within 5 % | within 10 % | "
+    "Kendall tau | largest error |\n|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def both_ways(
+    device: Device,
+    plan: ProfilingPlan,
+    store: MeasurementStore,
+    protocol: Protocol,
+    watch: Callable[[str], Progress],
+) -> tuple[DeviceProfile, list[Way]]:
+    """The profile the ordinary way gives, fitted, and the figures of both ways.
+
+    Args:
+        watch: title -> the progress callback of that part.
+    """
+    kernels = [kernel.signature for kernel in plan.kernels()]
+    clock = _Clock(watch("one file per kernel, and the heads"), kernels)
+    profile = fit(profile_device(device, plan, store, protocol, clock))
+    assert profile.validation
+    device_s = clock.device_s(store.runs(store_key(device.describe(), plan.runtime)))
+    alone = Way("one file each", len(profile.table), device_s, profile.validation)
+    packs = pack(kernel for kernel in plan.kernels() if kernel != DISPATCH)
+    latencies, device_s = measure_packed(device, packs, plan, store, protocol, watch("packed"))
+    packed = fit(with_packed_table(profile, latencies))
+    assert packed.validation
+    return profile, [alone, Way("packed", len(packs), device_s, packed.validation)]
+
+
+class _Clock:
+    """A progress callback that times the visits to some keys; also of a campaign that is resumed.
+
+    What a visit took is the time since the one before it ended.
+    """
+
+    def __init__(self, inner: Progress, keys: Iterable[str]) -> None:
+        self._inner = inner
+        self._keys = frozenset(keys)
+        self._last = time.monotonic()
+        self._visits: list[float] = []
+
+    def __call__(self, done: int, total: int, key: str) -> None:
+        now = time.monotonic()
+        if key in self._keys:
+            self._visits.append(now - self._last)
+        self._last = now
+        self._inner(done, total, key)
+
+    def device_s(self, runs: Mapping[str, Sequence[Run]]) -> float:
+        """Seconds of all stored visits, those of earlier calls at the mean of this one's."""
+        stored = sum(len(runs.get(key, ())) for key in self._keys)
+        return stored * sum(self._visits) / len(self._visits) if self._visits else float("nan")
+
+
+def measure_packed(
+    device: Device,
+    packs: tuple[Pack, ...],
+    plan: ProfilingPlan,
+    store: MeasurementStore,
+    protocol: Protocol,
+    watch: Progress,
+) -> tuple[dict[Kernel, float], float]:
+    """Microseconds of every kernel from the operator profiles of packs, and seconds it took."""
+    info = store_key(device.describe(), plan.runtime)
+    info = replace(info, runtime=info.runtime + RUNTIME_SUFFIX)
+    settings = protocol.run_settings(op_profile=True)
+    with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
+        jobs = [
+            Job(f"pack {i}", write_atomically(Path(folder) / f"{i}.tflite", write_tflite(p.graph)))
+            for i, p in enumerate(packs)
+        ]
+        path = write_atomically(Path(folder) / "s.tflite", write_tflite(kernel_graph(SENTINEL)))
+        sentinel = Job(SENTINEL_KEY, path)
+        clock = _Clock(watch, [job.key for job in jobs])
+        found = campaign(
+            device, jobs, protocol, plan.seed, settings,
+            sentinel=sentinel, already=store.runs(info),
+        )  # fmt: skip
+        for number, (job, run) in enumerate(found, start=1):
+            store.append(info, job.key, run)
+            clock(number, max(number, len(jobs) * protocol.rounds), job.key)
+    samples: defaultdict[Kernel, list[float]] = defaultdict(list)
+    runs = store.runs(info)
+    for number, packed in enumerate(packs):
+        for run in runs[f"pack {number}"]:
+            if not run.error:
+                for kernel, latency_us in packed.latencies_us(run.op_profile, plan.runtime).items():
+                    samples[kernel].append(latency_us)
+    centres = {kernel: _centre_us(values, protocol) for kernel, values in samples.items()}
+    return centres, clock.device_s(runs)
+
+
+def _centre_us(values: list[float], protocol: Protocol) -> float:
+    return float(np.quantile(values, protocol.quantile))
+
+
+def with_packed_table(profile: DeviceProfile, latencies: dict[Kernel, float]) -> DeviceProfile:
+    """The profile with a table of packed measurements; every row includes one call, as always."""
+    rows = [
+        TableRow(
+            kernel.signature, latency_us + profile.dispatch_us, 0.0, 1, profile.device.provenance
+        )
+        for kernel, latency_us in latencies.items()
+    ]
+    kept = [row for row in profile.table if row.kernel == DISPATCH.signature]
+    return replace(profile, table=tuple(kept + rows))
+
+
+def write_results(out: Path, name: str, title: str, notes: list[str], ways: list[Way]) -> str:
+    """JSON with every held-out head, and Markdown for people; returns the latter."""
+    text = "\n".join(
+        [f"# {title}", "", *notes, "", MARKDOWN_HEADER, *(way.row for way in ways), ""]
+    )
+    result = {"title": title, "notes": notes, "ways": [asdict(way) for way in ways]}
+    write_atomically(out / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    write_atomically(out / f"{name}.md", text)
+    return text
+
+
+@click.group()
+def group() -> None:
+    """Only carries the one command below."""
+
+
+@command(group, name="packed_kernels")
+@click.option("--store", type=click.Path(path_type=Path), required=True, help="measurements.db.")
+@click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
+@click.option("--calibration", default=24, help="Heads to calibrate on.")
+@click.option("--validation", default=40, help="Heads to validate on.")
+def main(
+    store: Path, out: Path, calibration: int, validation: int, as_json: bool
+) -> dict[str, object]:
+    """One file per kernel against packed kernels, on this PC."""
+    device = HostDevice()
+    info = device.describe()
+    plan = ProfilingPlan(calibration_heads=calibration, validation_heads=validation)
+    with MeasurementStore(store) as measurements, progress("measuring", quiet=as_json) as watch:
+        _, ways = both_ways(device, plan, measurements, protocol_for(info), lambda title: watch)
+    notes = [
+        f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}), "
+        f"{validation} held-out heads of the MnasFPN space at 320x320, calibrated on "
+        f"{calibration} others. Times are those of the kernels' visits alone.",
+    ]
+    text = write_results(out, "packed_kernels", "Two ways to measure kernels", notes, ways)
+    if not as_json:
+        click.echo(text)
+    return {"ways": [asdict(way) for way in ways]}
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m mnasfpn.benchmarks.packed_kernels")
