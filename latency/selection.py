@@ -32,7 +32,7 @@ def head_graph(
         channels: of the backbone's C3, C4 and C5.
         input_size: pixels of the image the features would come from.
     """
-    return _head(genotype, channels, input_size).prune()
+    return _head(genotype, channels, input_size).prune().merge_duplicates()
 
 
 def _head(genotype: Genotype, channels: tuple[int, int, int], input_size: int) -> Graph:

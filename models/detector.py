@@ -79,7 +79,7 @@ def default_detector(cell: Genotype | NasFpn) -> Detector:
 
 @lru_cache(maxsize=64)
 def _graph(detector: Detector) -> Graph:
-    return _written(detector).prune()
+    return _written(detector).prune().merge_duplicates()
 
 
 def _written(detector: Detector) -> Graph:

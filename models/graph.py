@@ -233,6 +233,27 @@ class Graph:
             kept.append(layer)
         return Graph(tuple(kept), wanted)
 
+    def merge_duplicates(self) -> Graph:
+        """The graph in which nothing without weights is computed twice from the same inputs.
+
+        Two blocks of a cell may down-sample the same feature: converters compute it once, and so
+        do graphs of detectors. Prune first, so that what is unused leaves no trace.
+        """
+        first: dict[object, str] = {}
+        merged: dict[str, str] = {}
+        kept = []
+        for layer in self.layers:
+            inputs = tuple(merged.get(name, name) for name in layer.inputs)
+            key = (layer.op, inputs, layer.attributes)
+            if layer.weights is None and layer.inputs and key in first:
+                merged[layer.name] = first[key]
+                continue
+            first.setdefault(key, layer.name)
+            kept.append(layer if inputs == layer.inputs else replace(layer, inputs=inputs))
+        if not merged:
+            return self
+        return Graph(tuple(kept), tuple(merged.get(name, name) for name in self.outputs))
+
     def consumers(self) -> dict[str, tuple[Layer, ...]]:
         """For each layer name, the layers that read it."""
         found: dict[str, list[Layer]] = {layer.name: [] for layer in self.layers}

@@ -37,6 +37,10 @@ def keras_name(name: str) -> str:
 def build_keras(graph: Graph, weights: Mapping[str, Array] | None = None) -> keras.Model:
     """A Keras 3 model of the graph, built of Keras' own layers only, for any batch size.
 
+    Converted for batch 1, Keras' addition of two 1x1 maps becomes a reshape and an addition; that
+    is the one thing in which a conversion differs from :func:`.tflite_writer.write_tflite`, and
+    only a level of one pixel (input size 64) has such maps.
+
     Args:
         graph: to train on other outputs than it has (``predictor/logits`` for a loss that takes
             logits), give ``graph.prune(outputs)``: the layers and their names stay the same.

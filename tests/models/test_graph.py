@@ -111,3 +111,27 @@ def test_builder():
     graph = builder.graph([x])
     assert graph.outputs == ("x",)
     assert len(graph) == 2
+
+
+def test_merging_keeps_the_first_of_equal_computations():
+    """Two pools of one feature are one; kernels are never equal, and attributes count."""
+    b = GraphBuilder()
+    x = b.input("x", (1, 4, 4, 2))
+    one, two, other = (
+        b.max_pool("one", x, 3, 2),
+        b.max_pool("two", x, 3, 2),
+        b.max_pool("k", x, 2, 2),
+    )
+    kernels = [b.conv(f"conv{i}", pool, 2) for i, pool in enumerate((one, two, other))]
+    after = [b.unary(f"relu{i}", "relu", pool) for i, pool in enumerate((one, two))]
+    merged = b.graph([*kernels, *after]).merge_duplicates()
+    assert [la.name for la in merged] == ["x", "one", "k", "conv0", "conv1", "conv2", "relu0"]
+    assert merged["conv1"].inputs == ("one",)
+    assert merged.outputs == ("conv0", "conv1", "conv2", "relu0", "relu0")
+    assert merged.merge_duplicates() is merged
+
+
+def test_inputs_of_equal_shape_are_not_duplicates():
+    b = GraphBuilder()
+    total = b.add("sum", b.input("x", (1, 4, 4, 2)), b.input("y", (1, 4, 4, 2)))
+    assert len(b.graph([total]).merge_duplicates()) == 3
