@@ -41,12 +41,13 @@ def search_plan(
 
     Args:
         task: ``digits``, which is generated beside the study, or a folder in COCO's layout.
+            Studies in one folder share a prepared proxy task.
 
     Raises:
         InvalidInput, InvalidProfile, NotCovered: something that the search would stumble over.
     """
     open_profile(profile).require_calibration()
-    dataset = study.with_name(f"{study.stem}-digits") if task == DIGITS else Path(task)
+    dataset = study.with_name(DIGITS) if task == DIGITS else Path(task)
     return StudyPlan(
         space=search_space(space, repeats),
         controller=controller,
@@ -57,7 +58,7 @@ def search_plan(
             "detector": DETECTOR,
             "task": task,
             "dataset": str(dataset),
-            "proxy": str(study.with_name(f"{study.stem}-proxy")),
+            "proxy": str(study.with_name(f"proxy-{dataset.name}")),
         },
     )
 

@@ -1,0 +1,252 @@
+"""The main job from end to end on this PC: profile, fit, search, train, export, measure, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from .console import progress, stdout
+from .errors import JobFailed
+from .latency.estimate import Estimator
+from .latency.fit import fit
+from .latency.measuring import measure_files
+from .latency.profile import DeviceProfile, save_profile
+from .latency.profiling import ProfilingPlan, profile_device
+from .latency.store import MeasurementStore
+from .models.atomic import write_atomically
+from .models.genotype import Genotype
+from .models.graph import Graph
+from .models.published import published
+from .report.content import Shipped, write_report
+from .search.study import Study, StudyPlan, Trial
+
+# As much as fits into ten minutes on two cores.
+CALIBRATION_HEADS, VALIDATION_HEADS = 20, 24
+SAMPLES = 16  # of the controller, and of random search beside it
+WORKERS = 2
+EXPORT_IMAGES = 32
+RECIPE = "digits"
+REPEATS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What the quickstart leaves behind, and what lies in it."""
+
+    root: Path
+
+    @property
+    def profile(self) -> Path:
+        return self.root / "profile.json"
+
+    @property
+    def store(self) -> Path:
+        return self.root / "measurements.db"
+
+    @property
+    def study(self) -> Path:
+        return self.root / "study.db"
+
+    @property
+    def baseline(self) -> Path:
+        return self.root / "random-search.db"
+
+    @property
+    def run(self) -> Path:
+        return self.root / "run"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.html"
+
+    def model(self, name: str) -> Path:
+        return self.root / f"{name}.tflite"
+
+
+def run_quickstart(out: Path, seed: int, quiet: bool) -> dict[str, Any]:
+    """Do everything; a folder that holds part of it already is continued.
+
+    Args:
+        quiet: print nothing; the result is what ``--json`` prints.
+    """
+    started = time.perf_counter()
+    folder = Folder(out)
+    out.mkdir(parents=True, exist_ok=True)
+    profile = _profile(folder, seed, quiet)
+    best, plan = _search(folder, seed, quiet)
+    files = _ship(folder, best, plan, seed, quiet)
+    shipped = _measure(folder, profile, files, quiet)
+    write_report(str(folder.profile), folder.study, folder.report, shipped, folder.baseline)
+    seconds = time.perf_counter() - started
+    if not quiet:
+        _print_summary(folder, profile, shipped, seconds)
+    validation = profile.validation
+    assert validation is not None
+    return {
+        "folder": str(out),
+        "seconds": seconds,
+        "r2": validation.accuracy.r2.value,
+        "noise_floor_r2": validation.noise_floor.r2.value if validation.noise_floor else None,
+        "best_trial": best.number,
+        "shipped": [asdict(item) for item in shipped],
+        "report": str(folder.report),
+    }
+
+
+def _profile(folder: Folder, seed: int, quiet: bool) -> DeviceProfile:
+    """Measure this PC and fit; validated on heads that are used for nothing else."""
+    from .android_harness.host import HostDevice
+
+    plan = ProfilingPlan(
+        detectors=(published("mobilenetv2-mnasfpn").graph(),),
+        seed=seed,
+        calibration_heads=CALIBRATION_HEADS,
+        validation_heads=VALIDATION_HEADS,
+    )
+    with (
+        MeasurementStore(folder.store) as store,
+        progress("profile this PC: kernels and heads", quiet=quiet) as report,
+    ):
+        measured = profile_device(HostDevice(), plan, store, progress=report)
+    with progress("fit and validate", quiet=quiet) as report:
+        fitted = fit(measured)
+        report(1, 1, str(fitted.validation))
+    save_profile(fitted, folder.profile)
+    return fitted
+
+
+def _search(folder: Folder, seed: int, quiet: bool) -> tuple[Trial, StudyPlan]:
+    """PPO, and random search for comparison; the trial of highest reward of the first."""
+    from .search.run import search, search_plan
+
+    for study, controller in ((folder.study, "ppo"), (folder.baseline, "random")):
+        plan = search_plan(
+            "mnasfpn", controller, str(folder.profile), "digits", REPEATS, -0.3, seed, study
+        )
+        with progress(f"search: {controller}", quiet=quiet) as report:
+            search(study, plan, SAMPLES, WORKERS, report)
+    with Study(folder.study) as store:
+        finished = [trial for trial in store.trials() if trial.reward is not None]
+        plan = store.plan
+    if not finished:
+        raise JobFailed(f"no trial of {folder.study} finished; see their reasons in the study")
+    return max(finished, key=lambda trial: trial.reward or 0.0), plan
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file to measure, before it is."""
+
+    path: Path
+    what: str
+    graph: Graph | None  # None: the profile does not cover its number format
+    keras_difference: float | None = None
+    mean_ap: float | None = None
+
+
+def _ship(folder: Folder, best: Trial, plan: StudyPlan, seed: int, quiet: bool) -> list[_File]:
+    """Train the winner on the task, export it; and its full-size detector as a benchmark file."""
+    from .models.data.coco import read_coco
+    from .models.evaluate import evaluate, tflite_predictor
+    from .models.export.convert import sample_images
+    from .models.export.report import export
+    from .models.proxy import BACKBONE, prepare_proxy
+    from .models.recipes import recipe
+    from .models.run import load_weights
+    from .models.tflite_reader import read_tflite
+    from .models.tflite_writer import write_tflite
+    from .models.train import train
+    from .search.run import evaluation
+
+    dataset, proxy = Path(plan.task["dataset"]), Path(plan.task["proxy"])
+    train_split, val_split = (read_coco(dataset, split) for split in ("train", "val"))
+    small = prepare_proxy(dataset, proxy).detector(cast(Genotype, best.cell))
+    with progress("train the winner", quiet=quiet) as report:
+        run = train(
+            small,
+            train_split,
+            recipe(RECIPE),
+            folder.run,
+            seed=seed,
+            initial=load_weights(proxy / BACKBONE),
+            progress=lambda loss, total: report(loss.step, total, f"loss {loss.total:.3f}"),
+        )
+    files = []
+    images = sample_images(train_split, small.input_size, EXPORT_IMAGES, seed)
+    with progress("export and compare with Keras", quiet=quiet) as report:
+        for done, precision in enumerate(("float32", "int8"), start=1):
+            path = folder.model(f"winner-{precision}")
+            result = export(small, run.weights, path, images, cast(Any, precision))
+            score = evaluate(tflite_predictor(path), val_split).map
+            files.append(
+                _File(
+                    path,
+                    f"winner, trained on {plan.task['task']} at {small.input_size} px, {precision}",
+                    read_tflite(path) if precision == "float32" else None,
+                    result.max_score_difference,
+                    score,
+                )
+            )
+            report(done, 2, precision)
+    whole = evaluation(plan).whole(best.cell)
+    what = f"winner as it would ship at {whole.input_size} px, random weights, for timing"
+    content = write_tflite(whole.graph())
+    path = write_atomically(folder.model("winner-full-size"), content)
+    return [*files, _File(path, what, whole.graph())]
+
+
+def _measure(
+    folder: Folder, profile: DeviceProfile, files: Sequence[_File], quiet: bool
+) -> list[Shipped]:
+    """Every file's latency on this PC, beside what the profile promised."""
+    from .android_harness.host import HostDevice
+
+    estimator = Estimator(profile)
+    with (
+        MeasurementStore(folder.store) as store,
+        progress("measure what was made", quiet=quiet) as report,
+    ):
+        found = measure_files(
+            HostDevice(),
+            {file.path.name: file.path for file in files},
+            store,
+            progress=report,
+        )
+    shipped = []
+    for file in files:
+        measured = found[file.path.name]
+        value = estimator.estimate(file.graph) if file.graph else None
+        shipped.append(
+            Shipped(
+                file.path.name,
+                file.what,
+                file.path.stat().st_size,
+                (value.latency_ms, value.low_ms, value.high_ms) if value else None,
+                None if measured.centre_us is None else measured.centre_us / 1e3,
+                measured.verdict.status.value,
+                file.keras_difference,
+                file.mean_ap,
+            )
+        )
+    return shipped
+
+
+def _print_summary(
+    folder: Folder, profile: DeviceProfile, shipped: Sequence[Shipped], seconds: float
+) -> None:
+    show = stdout().print
+    show(f"\n[bold]Done in {seconds / 60:.1f} minutes.[/bold] {profile.validation}")
+    for item in shipped:
+        predicted = f"{item.predicted_ms[0]:.2f} ms" if item.predicted_ms else "not covered"
+        measured = "not measured" if item.measured_ms is None else f"{item.measured_ms:.2f} ms"
+        show(f"  {item.file}: predicted {predicted}, measured {measured} ({item.verdict})")
+    show(
+        f"In {folder.root}/: report.html (open it in a browser), profile.json, study.db, "
+        "random-search.db, run/, *.tflite\nTry next:\n"
+        f"  mnasfpn estimate mobilenetv3-mnasfpn --profile {folder.profile} --layers\n"
+        f"  mnasfpn frontier {folder.study} --out {folder.root}/finalists\n"
+        "  mnasfpn estimate mobilenetv2-mnasfpn --profile pixel1-published"
+    )
