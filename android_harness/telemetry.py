@@ -17,7 +17,7 @@ from .measurement import UNREADABLE, Telemetry
 _SECTION = "@@"
 #: Zones that Qualcomm kernels list under thermal and that hold percent, volt or ampere.
 _NOT_HEAT = re.compile(r"^(?:socd?|vbat|ibat|vph|bcl)|lvl\d*$|bcl|volt|current|adc", re.IGNORECASE)
-_HAL_TEMPERATURE = re.compile(r"Temperature\{mValue=([-\d.]+), mType=\d+, mName=([^,]+),")
+_HAL_TEMPERATURE = re.compile(r"Temperature\{mValue=([^,]+), mType=\d+, mName=([^,]+),")
 
 
 @dataclass(frozen=True, slots=True)

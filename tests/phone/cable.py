@@ -7,13 +7,14 @@ import threading
 
 
 class Cable:
-    """Relays one port to another; ``break_after`` cuts it once that many bytes went to the phone."""
+    """Relays one port to another; ``break_after`` cuts it after that many bytes to the phone."""
 
     def __init__(self, phone_port: int) -> None:
         self._phone_port = phone_port
         self._left: int | None = None
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
+        self.serial = f"127.0.0.1:{self.port}"
         self.breaks = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -27,9 +28,9 @@ class Cable:
         while True:
             try:
                 near, _ = self._listener.accept()
+                far = socket.create_connection(("127.0.0.1", self._phone_port))
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", self._phone_port))
             for source, sink in ((near, far), (far, near)):
                 threading.Thread(
                     target=self._relay, args=(source, sink, sink is far), daemon=True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,15 +30,13 @@ def adb_server() -> Iterator[int]:
 
     if reason := why_no_phone():
         pytest.skip(reason)
-    before = os.environ.get("ANDROID_ADB_SERVER_PORT")
     port = free_port()
-    os.environ["ANDROID_ADB_SERVER_PORT"] = str(port)
-    yield port
-    adbutils.AdbClient().server_kill()
-    if before is None:
-        del os.environ["ANDROID_ADB_SERVER_PORT"]
-    else:
-        os.environ["ANDROID_ADB_SERVER_PORT"] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+        patch.setenv("ADB_MDNS", "0")  # looks for no phones but those it is told of,
+        patch.setenv("ADB_LIBUSB", "0")  # and starts in no time
+        yield port
+        adbutils.AdbClient().server_kill()
 
 
 @pytest.fixture

@@ -132,13 +132,6 @@ def test_settings_are_put_back(phone: Phone) -> None:
     assert not (phone.folder / "data/local/tmp/mnasfpn/restore").exists()
 
 
-def test_settings_are_put_back_after_ctrl_c(phone: Phone, tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), AndroidDevice(phone.serial, TOOL) as device:
-        for _ in device.run_round([job(tmp_path, "a", "us=1200")] * 2, SETTINGS, 0):
-            raise KeyboardInterrupt
-    assert phone.get_state("settings/global/stay_on_while_plugged_in") == "0"
-
-
 def test_a_setting_that_was_never_set_is_deleted_again(phone: Phone) -> None:
     setting = phone.folder / "data/phone/settings/global/stay_on_while_plugged_in"
     setting.unlink()

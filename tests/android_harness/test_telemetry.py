@@ -1,0 +1,125 @@
+"""Telemetry from what phones print, whole, partial and senseless."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnasfpn.android_harness.measurement import UNREADABLE, Telemetry
+from mnasfpn.android_harness.telemetry import affinity_mask, read_telemetry
+
+WHOLE = """policy0/scaling_cur_freq:1766400
+policy4/scaling_cur_freq:2457600
+policy0/scaling_governor:schedutil
+policy4/scaling_governor:performance
+policy4/stats/time_in_state:710400 12
+policy4/stats/time_in_state:2457600 345
+@@zones
+thermal_zone0/type:cpu-1-0
+thermal_zone1/type:battery
+thermal_zone2/type:soc
+thermal_zone3/type:vbat-lvl0
+thermal_zone4/type:tsens_tz_sensor9
+thermal_zone0/temp:41500
+thermal_zone1/temp:285
+thermal_zone2/temp:87
+thermal_zone3/temp:4200
+thermal_zone4/temp:-274000
+@@load
+3.41 2.90 2.75 2/1234 5678
+@@thermalservice
+IsStatusOverride: false
+Thermal Status: 1
+Cached temperatures:
+	Temperature{mValue=99.0, mType=3, mName=stale, mStatus=0}
+Current temperatures from HAL:
+	Temperature{mValue=33.25, mType=3, mName=skin, mStatus=0}
+	Temperature{mValue=NaN, mType=0, mName=broken, mStatus=0}
+Current cooling devices from HAL:
+	CoolingDevice{mValue=0, mType=2, mName=thermal-cpufreq-0}
+@@battery
+Current Battery Service state:
+  AC powered: false
+  USB powered: true
+  level: 87
+  scale: 100
+  temperature: 285
+"""
+
+
+def test_everything_readable() -> None:
+    assert read_telemetry(WHOLE) == Telemetry(
+        frequency_mhz={"policy0": 1766.4, "policy4": pytest.approx(2457.6)},  # type: ignore[dict-item]
+        governor={"policy0": "schedutil", "policy4": "performance"},
+        temperature_c={
+            "thermal_zone0 cpu-1-0": 41.5,  # thousandths
+            "thermal_zone1 battery": 28.5,  # tenths
+            "thermal_zone4 tsens_tz_sensor9": UNREADABLE,  # no sensor there
+            "hal skin": 33.25,
+            "hal broken": UNREADABLE,
+            "battery": 28.5,
+        },
+        thermal_status=1,
+        battery_percent=87,
+        charging=True,
+        load_average=3.41,
+        time_in_state={"policy0": {}, "policy4": {"710400": 12, "2457600": 345}},
+    )
+
+
+def test_windows_line_ends() -> None:
+    assert read_telemetry(WHOLE.replace("\n", "\r\n")) == read_telemetry(WHOLE)
+
+
+def test_a_phone_that_lets_nothing_be_read() -> None:
+    text = (
+        "@@zones\n@@load\ncat: /proc/loadavg: Permission denied\n@@thermalservice\n"
+        "Can't find service: thermalservice\n@@battery\nCan't find service: battery\n"
+    )
+    assert read_telemetry(text) == Telemetry()
+    assert read_telemetry("") == Telemetry()
+
+
+def test_the_battery_of_a_phone_whose_scale_is_not_a_hundred() -> None:
+    text = WHOLE.replace("scale: 100", "scale: 200").replace(
+        "USB powered: true", "USB powered: false"
+    )
+    assert read_telemetry(text).battery_percent == 43.5
+    assert read_telemetry(text).charging is False
+
+
+def test_a_table_that_is_not_one_is_left_out() -> None:
+    text = WHOLE.replace("2457600 345", "2457600 many")
+    assert read_telemetry(text).time_in_state["policy4"] == {}
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_damaged_answers_never_crash(data: st.DataObject) -> None:
+    lines = WHOLE.split("\n")
+    for _ in range(data.draw(st.integers(1, 5))):
+        at = data.draw(st.integers(0, len(lines) - 1))
+        change = data.draw(st.sampled_from(["drop", "junk", "cut", "number"]))
+        if change == "drop":
+            del lines[at]
+        elif change == "junk":
+            lines[at] = data.draw(st.text(max_size=30))
+        elif change == "cut":
+            lines[at] = lines[at][: data.draw(st.integers(0, 20))]
+        else:
+            lines[at] = lines[at].replace(
+                "1", data.draw(st.sampled_from(["", "-", "nan", "1e999"]))
+            )
+    seen = read_telemetry("\n".join(lines))
+    numbers = [*seen.temperature_c.values(), *seen.frequency_mhz.values(), seen.load_average]
+    assert all(isinstance(value, float) or value == UNREADABLE for value in numbers)
+    assert all(value == value for value in numbers)  # not NaN
+    assert all(-40 <= v <= 125 for v in seen.temperature_c.values() if not isinstance(v, str))
+
+
+@pytest.mark.parametrize(
+    ("cores", "mask"), [((4, 5, 6, 7), "f0"), ((0,), "1"), ((7,), "80"), ((0, 1, 2, 3, 8), "10f")]
+)
+def test_masks_by_hand(cores: tuple[int, ...], mask: str) -> None:
+    assert affinity_mask(cores) == mask
