@@ -120,14 +120,15 @@ def _quantise(values: Floats, details: dict[str, Any]) -> NDArray[Any]:
         return values
     scale, zero = details["quantization"]
     limits = np.iinfo(dtype)
-    return np.clip(np.round(values / scale) + zero, limits.min, limits.max).astype(dtype)
+    stored = np.clip(np.round(values / scale) + zero, limits.min, limits.max)
+    return np.asarray(stored, dtype)
 
 
 def _dequantise(values: NDArray[Any], details: dict[str, Any]) -> Floats:
     if details["dtype"] == np.float32:
         return np.asarray(values, np.float32)
     scale, zero = details["quantization"]
-    return ((values.astype(np.float32) - zero) * scale).astype(np.float32)
+    return np.asarray((values.astype(np.float32) - zero) * scale, np.float32)
 
 
 def evaluate(

@@ -79,7 +79,7 @@ class ProxySettings:
     predictor: SharedPredictor = SharedPredictor(depth=48)  # noqa: RUF009 - frozen
     repeats: int | None = 1
     steps: int = 120
-    batch_size: int = 16
+    batch_size: int = 8
     learning_rate: float = 1e-2
     norm_momentum: float = 0.9
     pretrain: PretrainSettings = PretrainSettings()  # noqa: RUF009 - frozen

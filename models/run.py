@@ -9,11 +9,14 @@ from __future__ import annotations
 import io
 import os
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 from .atomic import write_atomically
@@ -144,7 +147,7 @@ def load_history(folder: Path) -> tuple[StepLoss, ...]:
         raise InvalidInput(f"{path}: not the history of a training ({error})") from None
 
 
-def save_weights(path: Path | str, weights: Weights) -> None:
+def save_weights(path: Path | str, weights: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays as .npz, whole or not at all."""
     buffer = io.BytesIO()
     np.savez(buffer, **weights)  # type: ignore[arg-type]
