@@ -72,7 +72,7 @@ def build_keras(graph: Graph, weights: Mapping[str, Array] | None = None) -> ker
                 name=keras_name(layer.name) + NORM_SUFFIX,
             )(x)
         if layer.attributes.shift:
-            x = keras.ops.add(x, layer.attributes.shift)
+            x = _named(keras.ops.add(x, layer.attributes.shift), f"{layer.name}/shift")
         if layer.attributes.activation is not None:
             x = _activation(layer.attributes.activation, f"{layer.name}/activation")(x)
         values[layer.name] = x
@@ -145,7 +145,8 @@ def _apply(layer: Layer, inputs: list[Any], shared: dict[str, Any]) -> Any:
     if layer.op in _WITH_CONSTANT and constant is not None:
         import keras
 
-        return getattr(keras.ops, _WITH_CONSTANT[layer.op])(*inputs, constant)
+        operation = getattr(keras.ops, _WITH_CONSTANT[layer.op])
+        return _named(operation(*inputs, constant), layer.name)
     if layer.op == "concat":
         return inputs[0]
     raise InvalidInput(
@@ -153,6 +154,15 @@ def _apply(layer: Layer, inputs: list[Any], shared: dict[str, Any]) -> Any:
         f"Keras; these can: {', '.join((*_WEIGHTED, *_JOINING, *_PLAIN))}"
         " (with one input: and a known constant)"
     )
+
+
+def _named(x: Any, name: str) -> Any:
+    """What an operation of Keras returned, the operation called like the layer it stands for.
+
+    Operations cannot be given a name, and the one they choose ("add") may be some layer's.
+    """
+    x._keras_history.operation.name = keras_name(name)
+    return x
 
 
 def _initializer(attributes: Attributes) -> Any:
@@ -240,7 +250,9 @@ def _resize(layer: Layer) -> Callable[[Any], Any]:
     import keras
 
     kind = {"resize_nearest": "nearest", "resize_bilinear": "bilinear"}[layer.op]
-    return lambda x: keras.ops.image.resize(x, layer.attributes.target, interpolation=kind)
+    return lambda x: _named(
+        keras.ops.image.resize(x, layer.attributes.target, interpolation=kind), layer.name
+    )
 
 
 def _layer(kind: str, **arguments: Callable[[Layer], Any]) -> Callable[[Layer], Any]:
