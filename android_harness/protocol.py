@@ -51,6 +51,7 @@ class Protocol:
         min_clock_share: effective frequency of a run, as a share of the best run's.
         max_thermal_status: Android's scale; 0 is none, 1 is light throttling.
         max_cpu_per_wall: more CPU time than this per wall time means a second thread.
+        min_cpu_per_wall: less means that something else had the core meanwhile.
         cooldown_c: a device this much warmer than at rest waits before the next visit ...
         cooldown_timeout_s: ... at most this long. Source: 5 min, the MLPerf mobile application.
         retries: reconnects in a row without a finished run before a transient error is final.
@@ -79,6 +80,7 @@ class Protocol:
     min_clock_share: float = 0.95
     max_thermal_status: int = 0
     max_cpu_per_wall: float = 1.1
+    min_cpu_per_wall: float = 0.0
     cooldown_c: float = 5.0
     cooldown_timeout_s: float = 300.0
     retries: int = 3
@@ -137,6 +139,7 @@ _NOT_NEGATIVE = (
     "min_clock_share",
     "max_thermal_status",
     "max_cpu_per_wall",
+    "min_cpu_per_wall",
     "cooldown_c",
     "cooldown_timeout_s",
     "retries",
@@ -153,6 +156,7 @@ HOST = Protocol(
     warmup_runs=2,
     runs=5,
     min_s=0.01,
+    min_cpu_per_wall=0.9,
     cooldown_timeout_s=0.0,
 )
 #: A phone with one pinned big core: quiet, but it heats up and every process costs a second.
@@ -305,6 +309,9 @@ def disturbances(
         mhz = effective_mhz(run)
         if mhz is not None and mhz < protocol.min_clock_share * max(speeds):
             why.append(f"{mhz:.0f} MHz on average, {max(speeds):.0f} MHz in the best run")
+        share = run.cpu_per_wall
+        if share is not None and share < protocol.min_cpu_per_wall:
+            why.append(f"had the core for {share:.0%} of its time")
         if sentinel_runs is not None:
             why += _drift(run, relative, protocol)
         result.append(tuple(why))

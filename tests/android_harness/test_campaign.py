@@ -315,7 +315,9 @@ def test_a_campaign_on_this_pc_measures_and_resumes(tmp_path):
 
     protocol = replace(HOST, rounds=3, extra_rounds=0, min_s=0.002, max_spread=10.0)
     # This machine may be busy: only the campaign's logic is on trial.
-    protocol = replace(protocol, max_sentinel_drift=10.0, max_cpu_per_wall=10.0)
+    protocol = replace(
+        protocol, max_sentinel_drift=10.0, max_cpu_per_wall=10.0, min_cpu_per_wall=0.0
+    )
     work, sentinel = [model("narrow", 8), model("wide", 256)], model("watch", 32)
     running = campaign(HostDevice(), work, protocol, 7, sentinel=sentinel)
     stored = by_key(itertools.islice(running, 5))

@@ -292,6 +292,18 @@ def test_more_cpu_time_than_wall_time_means_threads():
     assert judge(once, THREE).status is Status.VALID  # a glitch of one clock reading
 
 
+def test_a_run_that_shared_its_core_does_not_count():
+    sharing = replace(THREE, min_cpu_per_wall=0.9)
+    shared = run(200, 0, cpu_per_wall=0.5)
+    alone = [run(us, us, cpu_per_wall=1.0) for us in (100, 101, 102)]
+    assert judge([shared, *alone[:2]], sharing).reasons == (
+        "round 0: had the core for 50% of its time",
+        *judge([shared, *alone[:2]], THREE).reasons,
+    )
+    assert measurement("k", DEVICE, [shared, *alone], sharing).centre_us == 101
+    assert judge(runs(100, 101, 102), sharing).status is Status.VALID  # unknown accuses nobody
+
+
 @pytest.mark.parametrize("factor", [0.9, 1.1])
 def test_a_drifting_sentinel_disturbs_the_runs_of_its_round(factor):
     beside = sentinels(50, 50, 50 * factor)
