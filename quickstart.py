@@ -108,10 +108,10 @@ def _profile(folder: Folder, seed: int, quiet: bool) -> DeviceProfile:
     )
     with (
         MeasurementStore(folder.store) as store,
-        progress("profile this PC: kernels and heads", quiet=quiet) as report,
+        progress("1/6 profile this PC", quiet=quiet) as report,
     ):
         measured = profile_device(HostDevice(), plan, store, progress=report)
-    with progress("fit and validate", quiet=quiet) as report:
+    with progress("2/6 fit, validate ", quiet=quiet) as report:
         fitted = fit(measured)
         report(1, 1, str(fitted.validation))
     save_profile(fitted, folder.profile)
@@ -126,7 +126,7 @@ def _search(folder: Folder, seed: int, quiet: bool) -> tuple[Trial, StudyPlan]:
         plan = search_plan(
             "mnasfpn", controller, str(folder.profile), "digits", REPEATS, -0.3, seed, study
         )
-        with progress(f"search: {controller}", quiet=quiet) as report:
+        with progress(f"3/6 search {controller:7}", quiet=quiet) as report:
             search(study, plan, SAMPLES, WORKERS, report)
     with Study(folder.study) as store:
         finished = [trial for trial in store.trials() if trial.reward is not None]
@@ -164,7 +164,7 @@ def _ship(folder: Folder, best: Trial, plan: StudyPlan, seed: int, quiet: bool) 
     dataset, proxy = Path(plan.task["dataset"]), Path(plan.task["proxy"])
     train_split, val_split = (read_coco(dataset, split) for split in ("train", "val"))
     small = prepare_proxy(dataset, proxy).detector(cast(Genotype, best.cell))
-    with progress("train the winner", quiet=quiet) as report:
+    with progress("4/6 train winner  ", quiet=quiet) as report:
         run = train(
             small,
             train_split,
@@ -176,7 +176,7 @@ def _ship(folder: Folder, best: Trial, plan: StudyPlan, seed: int, quiet: bool) 
         )
     files = []
     images = sample_images(train_split, small.input_size, EXPORT_IMAGES, seed)
-    with progress("export and compare with Keras", quiet=quiet) as report:
+    with progress("5/6 export        ", quiet=quiet) as report:
         for done, precision in enumerate(("float32", "int8"), start=1):
             path = folder.model(f"winner-{precision}")
             result = export(small, run.weights, path, images, cast(Any, precision))
@@ -207,7 +207,7 @@ def _measure(
     estimator = Estimator(profile)
     with (
         MeasurementStore(folder.store) as store,
-        progress("measure what was made", quiet=quiet) as report,
+        progress("6/6 measure       ", quiet=quiet) as report,
     ):
         found = measure_files(
             HostDevice(),
