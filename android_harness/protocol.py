@@ -258,8 +258,8 @@ def judge(
 def _assess(
     runs: Sequence[Run], protocol: Protocol, sentinel_runs: Sequence[Run] | None
 ) -> tuple[Verdict, Sequence[Run]]:
-    """The verdict, and the runs that centre and spread stand on: the undisturbed ones where there
-    are enough of them, else all, and then the verdict says so."""
+    """The verdict, and the runs that centre and spread stand on: the undisturbed ones, or all where
+    every one was disturbed. The verdict says so where there are too few."""
     usable = [run for run in runs if not run.error]
     if not usable:
         why = runs[-1].error if runs else "never measured"
@@ -272,7 +272,7 @@ def _assess(
     standing = [run for run, why in disturbed if not why]
     if len(standing) < protocol.agreeing:
         reasons += [f"round {run.round}: {text}" for run, why in disturbed for text in why]
-        standing = usable
+        standing = standing or usable
     apart = spread(standing, protocol)
     if apart > protocol.max_spread:
         reasons.append(
