@@ -97,7 +97,7 @@ def group() -> None:
 @click.option("--cpu", type=click.Choice(CPUS), default=CPUS[0], help="Kind of phone.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 @click.option("--store", type=click.Path(path_type=Path), help="measurements.db, to be resumable.")
-@click.option("--input-size", default=192, help="Pixels of the image the heads' features are of.")
+@click.option("--input-size", default=128, help="Pixels of the image the heads' features are of.")
 @click.option("--calibration", default=16, help="Heads to calibrate on.")
 @click.option("--validation", default=24, help="Heads to validate on.")
 def main(

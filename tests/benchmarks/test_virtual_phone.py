@@ -1,0 +1,80 @@
+"""The whole way on a small space: a virtual phone over adb, profiled, fitted and validated."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mnasfpn.android_harness.android import AndroidDevice
+from mnasfpn.android_harness.protocol import SIMULATED, protocol_for
+from mnasfpn.benchmarks.packed_kernels import MARKDOWN_HEADER, Way, both_ways, write_results
+from mnasfpn.benchmarks.virtual_phone import check, started
+from mnasfpn.errors import JobFailed
+from mnasfpn.latency.profiling import ProfilingPlan
+from mnasfpn.latency.store import MeasurementStore
+from mnasfpn.models.space import MNASFPN
+from mnasfpn.tests.phone.virtual_phone import why_no_virtual_phone
+
+pytestmark = [pytest.mark.phone, pytest.mark.slow, pytest.mark.xdist_group("phone")]
+
+SMALL = replace(
+    MNASFPN, name="small", channels=(32,), expansions=(64,), kernels=(3,), merges=("add",)
+)
+PLAN = ProfilingPlan(space=SMALL, calibration_heads=5, validation_heads=6, input_size=128)
+
+
+@pytest.fixture(scope="module")
+def ways(tmp_path_factory: pytest.TempPathFactory) -> list[Way]:
+    if reason := why_no_virtual_phone():
+        pytest.skip(reason)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        MeasurementStore(tmp_path_factory.mktemp("store") / "measurements.db") as store,
+    ):
+        patch.setenv("ANDROID_ADB_SERVER_PORT", "0")  # restores what `started` sets
+        with started("cortex-a53") as (phone, program), AndroidDevice(phone.serial, program) as it:
+            protocol = protocol_for(it.describe())
+            assert protocol is SIMULATED
+            profile, found = both_ways(it, PLAN, store, protocol, lambda title: lambda *_: None)
+    assert profile.provenance == "simulated"
+    assert {row.provenance for row in profile.table} == {"simulated"}
+    return found
+
+
+def test_both_ways_recover_a_deterministic_clock(ways: list[Way]) -> None:
+    for way in ways:
+        check(way)
+    assert [way.name for way in ways] == ["one file each", "packed"]
+
+
+def test_measured_again_the_heads_take_the_same_time(ways: list[Way]) -> None:
+    for point in ways[0].validation.points:
+        assert point.repeat_ms == point.measured_ms
+
+
+def test_packs_take_fewer_files_and_less_time_on_the_device(ways: list[Way]) -> None:
+    alone, packed = ways
+    assert packed.files == 1
+    assert alone.files > 40
+    assert packed.device_s < alone.device_s
+
+
+def test_results_are_for_people_and_for_programs(ways: list[Way], tmp_path: Path) -> None:
+    text = write_results(tmp_path, "virtual", "A title", ["Provenance: simulated."], ways)
+    assert MARKDOWN_HEADER in text
+    assert (tmp_path / "virtual.md").read_text() == text
+    result = json.loads((tmp_path / "virtual.json").read_text())
+    assert [way["name"] for way in result["ways"]] == ["one file each", "packed"]
+    assert len(result["ways"][0]["validation"]["points"]) == PLAN.validation_heads
+
+
+def test_a_head_that_is_too_far_off_fails_the_benchmark(ways: list[Way]) -> None:
+    point = ways[0].validation.points[0]
+    off = replace(point, predicted_ms=1.06 * point.measured_ms)
+    points = (off, *ways[0].validation.points[1:])
+    spoilt = replace(ways[0], validation=replace(ways[0].validation, points=points))
+    with pytest.raises(JobFailed, match=rf"{point.name} \+6\.0%"):
+        check(spoilt)
