@@ -4,8 +4,11 @@ A backbone is taught the dataset once (:mod:`.pretrain`), then frozen, and its f
 every image are stored. A candidate trains only its head and predictor on them and is scored by
 COCO's average precision on the validation split. Everything is seeded.
 
-Candidates are trained by PyTorch, eagerly. Keras compiles a step before it takes the first one: for
-a head of the MnasFPN space that alone takes longer than PyTorch takes for the whole training.
+Candidates are trained by PyTorch, eagerly. Measured on one desktop core with heads of the MnasFPN
+space, Keras spends 5 to 6 seconds on building and compiling before its first step and then takes
+longer for each; PyTorch needs about half as long for a whole candidate, 5 to 15 seconds with
+scoring. On the default digits, eight random heads scored 0.01 to 0.27 with a standard deviation of
+0.09 between heads and 0.016 between seeds of one head (Kendall tau 0.86 between two seeds).
 """
 
 from __future__ import annotations
