@@ -33,7 +33,7 @@ class PpoSettings:
         max_gradient: norm to which gradients are clipped.
     """
 
-    batch: int = 16
+    batch: int = 8
     epochs: int = 6
     clip: float = 0.2
     entropy_weight: float = 0.03
