@@ -28,27 +28,28 @@ _CLOCK = re.compile(r"(\d+)m([\d.]+)s")
 
 #: Placeholders in capitals; POSIX shell, as Android's mksh understands it.
 _SCRIPT = """cd FOLDER || exit 1
-rm -f run.late run.affinity
+rm -f run.late run.affinity run.nap
 begun= ended= late= affinity=
 read begun rest 2>/dev/null </proc/uptime
 COMMAND </dev/null &
 tool=$!
 echo $tool >run.pid
 (
-    trap 'kill $nap; exit 0' TERM
-    sleep SECONDS & nap=$!
-    wait $nap
+    sleep SECONDS &
+    echo $! >run.nap
+    wait $!
     : >run.late
     kill -9 $tool
 ) </dev/null >/dev/null 2>&1 &
 watchdog=$!
 wait $tool
 rc=$?
-kill $watchdog 2>/dev/null
+kill -9 $watchdog 2>/dev/null
+[ -e run.nap ] && read -r nap <run.nap && kill $nap 2>/dev/null
 read ended rest 2>/dev/null </proc/uptime
 [ -e run.late ] && late=yes
 [ -e run.affinity ] && read -r affinity <run.affinity
-rm -f run.pid
+rm -f run.pid run.nap
 echo "MARK rc=$rc begun=$begun ended=$ended late=$late affinity=$affinity"
 times
 exit 0
