@@ -6,7 +6,10 @@ training resumed from its checkpoint goes on exactly where it was.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,15 +145,19 @@ def train(
     )
     total = recipe.steps(len(data))
     try:
-        for step, batch in enumerate(pipeline.batches(len(history), total), start=len(history)):
-            loss = trainer.step(step, batch, recipe.rate(step, len(data)))
-            history.append(loss)
-            if progress is not None:
-                progress(loss, total)
-            if (step + 1) % checkpoint_steps == 0:
-                _save(out, trainer, history)
+        with _between_steps() as interrupted:
+            for step, batch in enumerate(pipeline.batches(len(history), total), start=len(history)):
+                loss = trainer.step(step, batch, recipe.rate(step, len(data)))
+                history.append(loss)
+                if progress is not None:
+                    progress(loss, total)
+                if interrupted():
+                    raise KeyboardInterrupt
+                if (step + 1) % checkpoint_steps == 0:
+                    _save(out, trainer, history)
     except KeyboardInterrupt:
-        _save(out, trainer, history)
+        if trainer.steps_done == len(history):  # a second Ctrl-C may have broken into a step
+            _save(out, trainer, history)
         raise JobFailed(
             f"training stopped after {len(history)} of {total} steps, saved in {out}; "
             "run the same command again to go on"
@@ -159,6 +166,31 @@ def train(
     save_weights(out / WEIGHTS, trainer.weights())
     (out / CHECKPOINT).unlink(missing_ok=True)
     return load_run(out)
+
+
+@contextlib.contextmanager
+def _between_steps() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits for the end of the step, so that a checkpoint never holds half of one.
+
+    Yields:
+        Whether it was pressed. A second time it stops at once. Only the main thread gets signals;
+        in another one nothing changes.
+    """
+    pressed: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+
+    def press(number: int, frame: object) -> None:
+        if pressed:
+            signal.default_int_handler(number, None)
+        pressed.append(number)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield lambda: bool(pressed)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Trainer:
@@ -189,6 +221,11 @@ class _Trainer:
                 f"(now {rate:g}) or a longer warm-up"
             )
         return loss
+
+    @property
+    def steps_done(self) -> int:
+        """Over all sessions: the optimizer counts, and its count is part of a checkpoint."""
+        return int(self.optimizer.iterations)
 
     def weights(self) -> Weights:
         return keras_weights(self.model, self.graph)
