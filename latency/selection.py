@@ -70,7 +70,7 @@ def space_kernels(
     runtime: Runtime = XNNPACK,
 ) -> tuple[Kernel, ...]:
     """Every kernel that any genotype of a space can be made of, each once, sorted by signature."""
-    heads = (_unused_too(genotype, channels, input_size) for genotype in covering(space))
+    heads = (unpruned_head(genotype, channels, input_size) for genotype in covering(space))
     return distinct(kernel for head in heads for kernel in execution_plan(head, runtime).kernels)
 
 
@@ -108,7 +108,7 @@ def covering(space: Space) -> Iterator[Genotype]:
         yield Genotype(channels, 2, blocks, space.sdo, space.cell_residual)
 
 
-def _unused_too(genotype: Genotype, channels: tuple[int, int, int], input_size: int) -> Graph:
+def unpruned_head(genotype: Genotype, channels: tuple[int, int, int], input_size: int) -> Graph:
     """The head with every layer an output, so that nothing is pruned."""
     graph = _head(genotype, channels, input_size)
     return Graph(graph.layers, tuple(layer.name for layer in graph if layer.op != "input"))

@@ -71,9 +71,9 @@ def test_the_naive_sum_of_all_blocks_is_wrong_by_exactly_the_unused_ones(
 
 def head_graph_unpruned(genotype: Genotype):
     """As a naive table reads it: every layer that was written."""
-    from mnasfpn.latency.selection import _unused_too
+    from mnasfpn.latency.selection import unpruned_head
 
-    return _unused_too(genotype, (32, 96, 320), INPUT_SIZE)
+    return unpruned_head(genotype, (32, 96, 320), INPUT_SIZE)
 
 
 def test_an_estimate_is_the_sum_it_says_it_is(fitted: DeviceProfile) -> None:
