@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,6 @@ from ..android_harness.device import Device, Job
 from ..android_harness.measurement import DeviceInfo, Measurement, Status
 from ..android_harness.protocol import Protocol, measurements, protocol_for
 from ..errors import JobFailed
-from ..models.atomic import write_atomically
 from ..models.graph import Graph
 from ..models.space import MNASFPN, Space
 from ..models.tflite_writer import write_tflite
@@ -110,8 +109,13 @@ def profile_device(
     """
     info = store_key(device.describe(), plan.runtime)
     protocol = protocol or protocol_for(info)
+    valid = {
+        key
+        for key, found in measurements(info, store.runs(info), protocol, SENTINEL_KEY).items()
+        if found.verdict.status is Status.VALID
+    }
     with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
-        jobs = _write_models(plan, Path(folder))
+        jobs = _write_models(plan, Path(folder), valid)
         sentinel = _write_model(SENTINEL_KEY, kernel_graph(SENTINEL), Path(folder) / "s.tflite")
         _measure(device, info, jobs, sentinel, plan, store, protocol, progress)
     return measured_profile(info, plan, store, protocol)
@@ -122,15 +126,30 @@ def store_key(info: DeviceInfo, runtime: Runtime) -> DeviceInfo:
     return replace(info, runtime=f"{info.runtime} {runtime.name}")
 
 
-def _write_models(plan: ProfilingPlan, folder: Path) -> list[Job]:
-    return [
-        _write_model(key, graph, folder / f"{index}.tflite")
-        for index, (key, graph) in enumerate(plan.graphs().items())
-    ]
+def _write_models(plan: ProfilingPlan, folder: Path, valid: Container[str]) -> list[Job]:
+    """A job for each key, with its file unless it is VALID already: then nobody visits it."""
+    paths: dict[int, Path] = {}  # a graph that is measured twice is written once
+    jobs = []
+    for key, graph in plan.graphs().items():
+        if key in valid:
+            jobs.append(Job(key, folder / "never-visited"))
+        elif id(graph) in paths:
+            jobs.append(Job(key, paths[id(graph)]))
+        else:
+            paths[id(graph)] = folder / f"{len(paths)}.tflite"
+            jobs.append(_write_model(key, graph, paths[id(graph)]))
+    return jobs
 
 
 def _write_model(key: str, graph: Graph, path: Path) -> Job:
-    return Job(key, write_atomically(path, write_tflite(graph)))
+    try:
+        path.write_bytes(write_tflite(graph))
+    except OSError as error:
+        raise JobFailed(
+            f"could not write a model to be measured into {path.parent}: {error.strerror}; free "
+            "some space there or set TMPDIR to another folder; what was measured is kept"
+        ) from error
+    return Job(key, path)
 
 
 def _measure(
