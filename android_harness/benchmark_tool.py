@@ -237,14 +237,14 @@ def _cached_tool(abi: str) -> Tool:
     if not (path.exists() and record.exists()):
         raise StableDeviceError(
             f"no benchmark program for {abi}: give --binary PATH or run "
-            f"'mnasfpn devices --fetch-tool' while online"
+            f"'mnasfpn devices --fetch-tool {abi}' while online"
         )
     tool = load_tool(path)
     expected = record.read_text().split()[0]
     if tool.sha256 != expected:
         raise JobFailed(
             f"{path} has sha256 {tool.sha256}, fetched was {expected}: the file was damaged; "
-            "run 'mnasfpn devices --fetch-tool' again"
+            f"run 'mnasfpn devices --fetch-tool {abi}' again"
         )
     return tool
 
