@@ -121,6 +121,22 @@ def profile_device(
     return measured_profile(info, plan, store, protocol)
 
 
+def quick(protocol: Protocol) -> Protocol:
+    """The same protocol in less than half the time, for a first profile.
+
+    On a PC, 4 rounds of 3 repeats gave heads an error of 3.2 % (RMSPE) where 5 rounds of 5 gave
+    2.8 % and a second measurement 2.1 %.
+    """
+    return replace(
+        protocol,
+        name=f"{protocol.name}-quick",
+        rounds=min(protocol.rounds, 4),
+        extra_rounds=min(protocol.extra_rounds, 1),
+        warmup_runs=min(protocol.warmup_runs, 1),
+        runs=min(protocol.runs, 3),
+    )
+
+
 def store_key(info: DeviceInfo, runtime: Runtime) -> DeviceInfo:
     """The device as the store knows it: with and without a delegate are two."""
     return replace(info, runtime=f"{info.runtime} {runtime.name}")

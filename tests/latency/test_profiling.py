@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from mnasfpn.android_harness.measurement import Run
+from mnasfpn.android_harness.protocol import HOST
 from mnasfpn.errors import InvalidInput, JobFailed, StableDeviceError
 from mnasfpn.latency.fit import fit
 from mnasfpn.latency.kernels import Kernel
@@ -19,6 +20,7 @@ from mnasfpn.latency.profiling import (
     SENTINEL_KEY,
     ProfilingPlan,
     profile_device,
+    quick,
 )
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.published import published
@@ -187,6 +189,12 @@ def test_a_plan_names_what_it_measures(tiny_plan: ProfilingPlan) -> None:
     assert "conv 1x320x320x3 -> 1x160x160x32 k3x3 s2x2 relu6" in keys
     repeats = [key for key in keys if key.endswith(REPEAT)]
     assert len(repeats) == plan.validation_heads
+
+
+def test_a_quick_protocol_never_asks_for_more(protocol) -> None:
+    assert (quick(HOST).rounds, quick(HOST).runs) == (4, 3)
+    assert quick(HOST).min_cpu_per_wall == HOST.min_cpu_per_wall
+    assert replace(quick(protocol), name=protocol.name, extra_rounds=3, warmup_runs=3) == protocol
 
 
 def test_too_few_heads_are_refused(measured: DeviceProfile) -> None:
