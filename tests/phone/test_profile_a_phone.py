@@ -145,3 +145,15 @@ def test_nothing_of_ours_but_the_program_stays(phone: Phone, tmp_path: Path) -> 
         runs(device, [job(tmp_path, "a", "us=1200")])
     left = {path.name for path in (phone.folder / "data" / FOLDER[len("/data/") :]).iterdir()}
     assert left <= {"benchmark_model", "run.affinity"}
+
+
+def test_a_phone_too_old_for_separate_streams(phone: Phone, tmp_path: Path) -> None:
+    """Before Android 7 adb gives neither exit codes nor stderr apart."""
+    device = AndroidDevice(phone.serial, TOOL)
+    device.adb._features = frozenset({"cmd"})
+    result = device.adb.shell("echo out; echo err >&2; exit 7")
+    assert (result.returncode, result.stderr) == (7, "")
+    assert sorted(result.stdout.split()) == ["err", "out"]
+    good, bad = runs(device, [job(tmp_path, "a", "us=1200"), job(tmp_path, "b", "reject")])
+    assert good.stats_us["min"] == 1200
+    assert "Benchmarking failed" in bad.error
