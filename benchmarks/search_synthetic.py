@@ -210,7 +210,8 @@ def main(samples: int, seeds: int, out: Path, as_json: bool) -> dict[str, object
         "the real Graph, quality an invented function of the cell: this compares searches, not "
         f"detectors. {samples} trials, {seeds} seeds each, mean ± standard error; hypervolume from "
         f"({REFERENCE[0]:g} ms, {REFERENCE[1]:g}). Cells evaluated are fewer than trials where a "
-        "controller proposed a cell again. Own seconds: the whole search less the evaluations.",
+        "controller proposed a cell again. Own seconds: wall time of the whole search less the "
+        "evaluations, so whatever else the machine does counts.",
     ]
     text = markdown(outcomes, notes)
     result = {"notes": notes, "outcomes": [asdict(outcome) for outcome in outcomes]}
