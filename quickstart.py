@@ -13,23 +13,52 @@ from .errors import JobFailed
 from .latency.estimate import Estimator
 from .latency.fit import fit
 from .latency.measuring import measure_files
-from .latency.profile import DeviceProfile, save_profile
+from .latency.profile import DeviceProfile, load_profile, save_profile
 from .latency.profiling import ProfilingPlan, profile_device
 from .latency.store import MeasurementStore
 from .models.atomic import write_atomically
+from .models.data.digits import DigitsSettings
 from .models.genotype import Genotype
 from .models.graph import Graph
+from .models.proxy import BACKBONE, ProxySettings, prepare_proxy
 from .models.published import published
+from .models.recipes import RECIPES, Recipe
+from .models.space import MNASFPN, Space
 from .report.content import Shipped, write_report
+from .search.reward import PAPER_EXPONENT
+from .search.run import DIGITS, evaluation, search, search_plan
 from .search.study import Study, StudyPlan, Trial
 
-# As much as fits into ten minutes on two cores.
-CALIBRATION_HEADS, VALIDATION_HEADS = 20, 24
-SAMPLES = 16  # of the controller, and of random search beside it
-WORKERS = 2
 EXPORT_IMAGES = 32
-RECIPE = "digits"
-REPEATS = 3
+REPEATS = 3  # cells of the detectors whose latency is estimated
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much of everything; the defaults fit into ten minutes on two cores.
+
+    Args:
+        space: whose kernels and heads are measured.
+        calibration_heads, validation_heads: measured whole; the latter for validation alone.
+        samples: trials of the controller, and of random search beside it.
+        batch: trials between two updates of the controller; few, for it to learn from few.
+        workers: processes that train trials.
+        digits, proxy: the task of the search.
+        recipe: of the winner's training.
+    """
+
+    space: Space = MNASFPN
+    calibration_heads: int = 20
+    validation_heads: int = 24
+    samples: int = 16
+    batch: int = 4
+    workers: int = 2
+    digits: DigitsSettings = DigitsSettings()  # noqa: RUF009 - frozen
+    proxy: ProxySettings = ProxySettings()  # noqa: RUF009 - frozen
+    recipe: Recipe = RECIPES["digits"]
+
+
+FULL = Size()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +95,7 @@ class Folder:
         return self.root / f"{name}.tflite"
 
 
-def run_quickstart(out: Path, seed: int, quiet: bool) -> dict[str, Any]:
+def run_quickstart(out: Path, seed: int, quiet: bool, size: Size = FULL) -> dict[str, Any]:
     """Do everything; a folder that holds part of it already is continued.
 
     Args:
@@ -75,9 +104,9 @@ def run_quickstart(out: Path, seed: int, quiet: bool) -> dict[str, Any]:
     started = time.perf_counter()
     folder = Folder(out)
     out.mkdir(parents=True, exist_ok=True)
-    profile = _profile(folder, seed, quiet)
-    best, plan = _search(folder, seed, quiet)
-    files = _ship(folder, best, plan, seed, quiet)
+    profile = _profile(folder, seed, quiet, size)
+    best, plan = _search(folder, seed, quiet, size)
+    files = _ship(folder, best, plan, seed, quiet, size)
     shipped = _measure(folder, profile, files, quiet)
     write_report(str(folder.profile), folder.study, folder.report, shipped, folder.baseline)
     seconds = time.perf_counter() - started
@@ -96,15 +125,18 @@ def run_quickstart(out: Path, seed: int, quiet: bool) -> dict[str, Any]:
     }
 
 
-def _profile(folder: Folder, seed: int, quiet: bool) -> DeviceProfile:
+def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfile:
     """Measure this PC and fit; validated on heads that are used for nothing else."""
     from .android_harness.host import HostDevice
 
+    if folder.profile.exists():  # finished by an earlier call; the search's trials stand on it
+        return load_profile(folder.profile)
     plan = ProfilingPlan(
+        space=size.space,
         detectors=(published("mobilenetv2-mnasfpn").graph(),),
         seed=seed,
-        calibration_heads=CALIBRATION_HEADS,
-        validation_heads=VALIDATION_HEADS,
+        calibration_heads=size.calibration_heads,
+        validation_heads=size.validation_heads,
     )
     with (
         MeasurementStore(folder.store) as store,
@@ -118,16 +150,24 @@ def _profile(folder: Folder, seed: int, quiet: bool) -> DeviceProfile:
     return fitted
 
 
-def _search(folder: Folder, seed: int, quiet: bool) -> tuple[Trial, StudyPlan]:
+def _search(folder: Folder, seed: int, quiet: bool, size: Size) -> tuple[Trial, StudyPlan]:
     """PPO, and random search for comparison; the trial of highest reward of the first."""
-    from .search.run import search, search_plan
-
     for study, controller in ((folder.study, "ppo"), (folder.baseline, "random")):
         plan = search_plan(
-            "mnasfpn", controller, str(folder.profile), "digits", REPEATS, -0.3, seed, study
+            "mnasfpn",
+            controller,
+            str(folder.profile),
+            DIGITS,
+            REPEATS,
+            PAPER_EXPONENT,
+            seed,
+            study,
+            size.proxy,
+            size.digits,
+            size.batch if controller == "ppo" else None,
         )
         with progress(f"3/6 search {controller:7}", quiet=quiet) as report:
-            search(study, plan, SAMPLES, WORKERS, report)
+            search(study, plan, size.samples, size.workers, report)
     with Study(folder.study) as store:
         finished = [trial for trial in store.trials() if trial.reward is not None]
         plan = store.plan
@@ -147,28 +187,27 @@ class _File:
     mean_ap: float | None = None
 
 
-def _ship(folder: Folder, best: Trial, plan: StudyPlan, seed: int, quiet: bool) -> list[_File]:
+def _ship(
+    folder: Folder, best: Trial, plan: StudyPlan, seed: int, quiet: bool, size: Size
+) -> list[_File]:
     """Train the winner on the task, export it; and its full-size detector as a benchmark file."""
     from .models.data.coco import read_coco
     from .models.evaluate import evaluate, tflite_predictor
     from .models.export.convert import sample_images
     from .models.export.report import export
-    from .models.proxy import BACKBONE, prepare_proxy
-    from .models.recipes import recipe
     from .models.run import load_weights
     from .models.tflite_reader import read_tflite
     from .models.tflite_writer import write_tflite
     from .models.train import train
-    from .search.run import evaluation
 
     dataset, proxy = Path(plan.task["dataset"]), Path(plan.task["proxy"])
     train_split, val_split = (read_coco(dataset, split) for split in ("train", "val"))
-    small = prepare_proxy(dataset, proxy).detector(cast(Genotype, best.cell))
+    small = prepare_proxy(dataset, proxy, size.proxy).detector(cast(Genotype, best.cell))
     with progress("4/6 train winner  ", quiet=quiet) as report:
         run = train(
             small,
             train_split,
-            recipe(RECIPE),
+            size.recipe,
             folder.run,
             seed=seed,
             initial=load_weights(proxy / BACKBONE),

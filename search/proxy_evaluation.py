@@ -14,7 +14,7 @@ from ..latency.estimate import Estimator
 from ..latency.profiles import open_profile
 from ..models.detector import Detector
 from ..models.genotype import Genotype
-from ..models.proxy import ProxyTask, prepare_proxy
+from ..models.proxy import ProxySettings, ProxyTask, prepare_proxy
 from .cells import Cell
 from .evaluation import DetectorEvaluate, Evaluation
 
@@ -29,7 +29,7 @@ class ProxyEvaluate:
     Args:
         profile: file or bundled name.
         dataset: in COCO's layout.
-        proxy: folder of the prepared proxy task.
+        proxy: folder of the prepared proxy task, which has these settings.
         detector: whose head is replaced by the cell for the latency.
     """
 
@@ -37,14 +37,15 @@ class ProxyEvaluate:
     dataset: Path
     proxy: Path
     detector: Detector
+    settings: ProxySettings = ProxySettings()  # noqa: RUF009 - frozen
 
     def __call__(self, cell: Cell, seed: int, /) -> Evaluation:
-        task = _task(self.dataset, self.proxy)
+        task = _task(self.dataset, self.proxy, self.settings)
         evaluate = DetectorEvaluate(
             detector=self.whole,
-            train_and_score=lambda detector, seed: task.train_and_score(
-                cast(Genotype, detector.head), seed
-            ).map,
+            train_and_score=lambda detector, seed: (
+                task.train_and_score(cast(Genotype, detector.head), seed).map
+            ),
             estimate=_estimator(self.profile).estimate,
         )
         return evaluate(cell, seed)
@@ -64,5 +65,5 @@ def _estimator(profile: str) -> Estimator:
 
 
 @functools.cache
-def _task(dataset: Path, proxy: Path) -> ProxyTask:
-    return prepare_proxy(dataset, proxy)
+def _task(dataset: Path, proxy: Path, settings: ProxySettings) -> ProxyTask:
+    return prepare_proxy(dataset, proxy, settings)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
+from ..latency.profile import to_json
 from ..latency.profiles import open_profile
 from ..models.atomic import write_atomically
-from ..models.data.digits import write_digits
+from ..models.data.digits import DigitsSettings, write_digits
 from ..models.detector import default_detector
 from ..models.files import save
 from ..models.genotype import Genotype
-from ..models.proxy import prepare_proxy
+from ..models.proxy import ProxySettings, prepare_proxy
 from ..models.published import published
 from . import frontier as frontiers
 from .frontier import Finalist, FrontierRow
@@ -36,29 +40,40 @@ def search_plan(
     exponent: float,
     seed: int,
     study: Path,
+    settings: ProxySettings | None = None,
+    digits: DigitsSettings | None = None,
+    batch: int | None = None,
 ) -> StudyPlan:
     """What a search will do, checked before anything is prepared.
 
     Args:
         task: ``digits``, which is generated beside the study, or a folder in COCO's layout.
             Studies in one folder share a prepared proxy task.
+        settings: of the proxy task.
+        digits: how they are generated.
+        batch: trials between two updates of the controller; None for its own number.
 
     Raises:
         InvalidInput, InvalidProfile, NotCovered: something that the search would stumble over.
     """
-    open_profile(profile).require_calibration()
+    fitted = open_profile(profile)
+    fitted.require_calibration()
     dataset = study.with_name(DIGITS) if task == DIGITS else Path(task)
     return StudyPlan(
         space=search_space(space, repeats),
         controller=controller,
+        settings={} if batch is None else {"batch": batch},
         seed=seed,
         reward=Reward(exponent=exponent),
         task={
             "profile": profile,
+            "profile_sha256": hashlib.sha256(to_json(fitted).encode()).hexdigest(),
             "detector": DETECTOR,
             "task": task,
             "dataset": str(dataset),
             "proxy": str(study.with_name(f"proxy-{dataset.name}")),
+            "proxy_settings": _json(settings or ProxySettings()),
+            "digits_settings": _json(digits or DigitsSettings()),
         },
     )
 
@@ -75,8 +90,14 @@ def search(
     dataset, proxy = Path(plan.task["dataset"]), Path(plan.task["proxy"])
     with Study(study, plan) as store:
         if plan.task["task"] == DIGITS:
-            write_digits(dataset, progress=lambda done, total: report(done, total, "images"))
-        prepare_proxy(dataset, proxy, progress=lambda what, done, total: report(done, total, what))
+            digits = msgspec.json.decode(plan.task["digits_settings"], type=DigitsSettings)
+            write_digits(dataset, digits, lambda done, total: report(done, total, "images"))
+        prepare_proxy(
+            dataset,
+            proxy,
+            proxy_settings(plan),
+            progress=lambda what, done, total: report(done, total, what),
+        )
 
         def ended(trial: Trial) -> None:
             result = trial.evaluation
@@ -98,7 +119,17 @@ def evaluation(plan: StudyPlan, profile: str | None = None) -> ProxyEvaluate:
         Path(plan.task["dataset"]),
         Path(plan.task["proxy"]),
         published(plan.task["detector"]),
+        proxy_settings(plan),
     )
+
+
+def proxy_settings(plan: StudyPlan) -> ProxySettings:
+    """Of the proxy task that a study's trials train on."""
+    return msgspec.json.decode(plan.task["proxy_settings"], type=ProxySettings)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def finalists(
