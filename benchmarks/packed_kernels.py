@@ -9,43 +9,30 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
-import numpy as np
 
-from ..android_harness.campaign import campaign
-from ..android_harness.device import Device, Job
+from ..android_harness.device import Device
 from ..android_harness.host import HostDevice
 from ..android_harness.measurement import Run
 from ..android_harness.protocol import Protocol, protocol_for
 from ..console import command, progress
 from ..latency.fit import fit
-from ..latency.kernels import Kernel, kernel_graph
-from ..latency.packing import Pack, pack
 from ..latency.profile import DeviceProfile
 from ..latency.profiling import (
-    DISPATCH,
-    SENTINEL,
-    SENTINEL_KEY,
     ProfilingPlan,
     profile_device,
     store_key,
 )
 from ..latency.store import MeasurementStore
-from ..latency.table import TableRow
 from ..latency.validation import Validation
 from ..models.atomic import write_atomically
-from ..models.tflite_writer import write_tflite
 
 OUT = Path(__file__).parent / "results"
-#: A store that other measurements use must not take these runs for theirs.
-RUNTIME_SUFFIX = " operator profile"
 
 Progress = Callable[[int, int, str], None]
 
@@ -77,29 +64,22 @@ MARKDOWN_HEADER = (
 )
 
 
-def both_ways(
+def measure(
     device: Device,
     plan: ProfilingPlan,
     store: MeasurementStore,
     protocol: Protocol,
-    watch: Callable[[str], Progress],
-) -> tuple[DeviceProfile, list[Way]]:
-    """The profile the ordinary way gives, fitted, and the figures of both ways.
-
-    Args:
-        watch: title -> the progress callback of that part.
-    """
+    watch: Progress,
+) -> tuple[DeviceProfile, Way]:
+    """The fitted profile of a plan, and what its kernels took and are good for."""
     kernels = [kernel.signature for kernel in plan.kernels()]
-    clock = _Clock(watch("one file per kernel, and the heads"), kernels)
+    files = [packed.key for packed in plan.packs()] or kernels
+    clock = _Clock(watch, files)
     profile = fit(profile_device(device, plan, store, protocol, clock))
     assert profile.validation
     device_s = clock.device_s(store.runs(store_key(device.describe(), plan.runtime)))
-    alone = Way("one file each", len(profile.table), device_s, profile.validation)
-    packs = pack(kernel for kernel in plan.kernels() if kernel != DISPATCH)
-    latencies, device_s = measure_packed(device, packs, plan, store, protocol, watch("packed"))
-    packed = fit(with_packed_table(profile, latencies))
-    assert packed.validation
-    return profile, [alone, Way("packed", len(packs), device_s, packed.validation)]
+    name = "packed" if plan.packed else "one file each"
+    return profile, Way(name, len(files), device_s, profile.validation)
 
 
 class _Clock:
@@ -125,60 +105,6 @@ class _Clock:
         """Seconds of all stored visits, those of earlier calls at the mean of this one's."""
         stored = sum(len(runs.get(key, ())) for key in self._keys)
         return stored * sum(self._visits) / len(self._visits) if self._visits else float("nan")
-
-
-def measure_packed(
-    device: Device,
-    packs: tuple[Pack, ...],
-    plan: ProfilingPlan,
-    store: MeasurementStore,
-    protocol: Protocol,
-    watch: Progress,
-) -> tuple[dict[Kernel, float], float]:
-    """Microseconds of every kernel from the operator profiles of packs, and seconds it took."""
-    info = store_key(device.describe(), plan.runtime)
-    info = replace(info, runtime=info.runtime + RUNTIME_SUFFIX)
-    settings = protocol.run_settings(op_profile=True)
-    with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
-        jobs = [
-            Job(f"pack {i}", write_atomically(Path(folder) / f"{i}.tflite", write_tflite(p.graph)))
-            for i, p in enumerate(packs)
-        ]
-        path = write_atomically(Path(folder) / "s.tflite", write_tflite(kernel_graph(SENTINEL)))
-        sentinel = Job(SENTINEL_KEY, path)
-        clock = _Clock(watch, [job.key for job in jobs])
-        found = campaign(
-            device, jobs, protocol, plan.seed, settings,
-            sentinel=sentinel, already=store.runs(info),
-        )  # fmt: skip
-        for number, (job, run) in enumerate(found, start=1):
-            store.append(info, job.key, run)
-            clock(number, max(number, len(jobs) * protocol.rounds), job.key)
-    samples: defaultdict[Kernel, list[float]] = defaultdict(list)
-    runs = store.runs(info)
-    for number, packed in enumerate(packs):
-        for run in runs[f"pack {number}"]:
-            if not run.error:
-                for kernel, latency_us in packed.latencies_us(run.op_profile, plan.runtime).items():
-                    samples[kernel].append(latency_us)
-    centres = {kernel: _centre_us(values, protocol) for kernel, values in samples.items()}
-    return centres, clock.device_s(runs)
-
-
-def _centre_us(values: list[float], protocol: Protocol) -> float:
-    return float(np.quantile(values, protocol.quantile))
-
-
-def with_packed_table(profile: DeviceProfile, latencies: dict[Kernel, float]) -> DeviceProfile:
-    """The profile with a table of packed measurements; every row includes one call, as always."""
-    rows = [
-        TableRow(
-            kernel.signature, latency_us + profile.dispatch_us, 0.0, 1, profile.device.provenance
-        )
-        for kernel, latency_us in latencies.items()
-    ]
-    kept = [row for row in profile.table if row.kernel == DISPATCH.signature]
-    return replace(profile, table=tuple(kept + rows))
 
 
 def write_results(out: Path, name: str, title: str, notes: list[str], ways: list[Way]) -> str:
@@ -210,7 +136,10 @@ def main(
     info = device.describe()
     plan = ProfilingPlan(calibration_heads=calibration, validation_heads=validation)
     with MeasurementStore(store) as measurements, progress("measuring", quiet=as_json) as watch:
-        _, ways = both_ways(device, plan, measurements, protocol_for(info), lambda title: watch)
+        ways = [
+            measure(device, way, measurements, protocol_for(info), watch)[1]
+            for way in (plan, replace(plan, packed=True))
+        ]
     notes = [
         f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}), "
         f"{validation} held-out heads of the MnasFPN space at 320x320, calibrated on "

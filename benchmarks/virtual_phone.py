@@ -14,7 +14,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from ..errors import JobFailed, StableDeviceError
 from ..latency.profile import save_profile
 from ..latency.profiling import ProfilingPlan
 from ..latency.store import MeasurementStore
-from .packed_kernels import OUT, Way, both_ways, write_results
+from .packed_kernels import OUT, Way, measure, write_results
 
 if TYPE_CHECKING:
     from ..tests.phone.adbd_phone import Phone
@@ -100,6 +100,7 @@ def group() -> None:
 @click.option("--input-size", default=128, help="Pixels of the image the heads' features are of.")
 @click.option("--calibration", default=16, help="Heads to calibrate on.")
 @click.option("--validation", default=24, help="Heads to validate on.")
+@click.option("--both-ways", is_flag=True, help="Also measure one file per kernel: slower by far.")
 def main(
     cpu: str,
     out: Path,
@@ -107,11 +108,15 @@ def main(
     input_size: int,
     calibration: int,
     validation: int,
+    both_ways: bool,
     as_json: bool,
 ) -> dict[str, object]:
     """Profile a virtual phone over adb, fit, and validate on held-out heads."""
     plan = ProfilingPlan(
-        calibration_heads=calibration, validation_heads=validation, input_size=input_size
+        calibration_heads=calibration,
+        validation_heads=validation,
+        input_size=input_size,
+        packed=True,
     )
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnasfpn-")))
@@ -120,9 +125,11 @@ def main(
         device = stack.enter_context(AndroidDevice(phone.serial, program))
         watch = stack.enter_context(progress("measuring", quiet=as_json))
         info = device.describe()
-        profile, ways = both_ways(
-            device, plan, measurements, protocol_for(info), lambda title: watch
-        )
+        profile, way = measure(device, plan, measurements, protocol_for(info), watch)
+        ways = [way]
+        if both_ways:
+            alone = replace(plan, packed=False)
+            ways += [measure(device, alone, measurements, protocol_for(info), watch)[1]]
     notes = [
         f"Provenance: **simulated**. {info.model}: LiteRT for AArch64 under QEMU with invented "
         "costs per instruction, without caches or pipeline. It proves the way from adb to a "

@@ -8,10 +8,11 @@ of its own, so all of them run in every inference. What XNNPACK calls its operat
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ..android_harness.measurement import OpTiming
+from ..android_harness.measurement import OpTiming, Run
 from ..android_harness.op_profile import ACTIVATION_APART, XNNPACK_ACTIVATION, XNNPACK_NAMES
 from ..errors import BenchmarkOutputError, InvalidInput
 from ..models.graph import Graph, Layer
@@ -21,8 +22,9 @@ from .kernels import Kernel, kernel_graph
 
 #: Of inputs, outputs and weights in one file: a phone must hold several copies of them.
 MOST_BYTES = 48_000_000
-#: XNNPACK rounds the time of each of its operators down to whole microseconds.
-XNNPACK_ROUNDING_US = 0.5
+RESOLUTION_US = 1.0  # of an operator profile
+#: XNNPACK rounds the time of each of its operators down.
+XNNPACK_ROUNDING_US = RESOLUTION_US / 2
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,28 @@ class Pack:
         latencies = step_latencies_us(plan, rows)
         # Execution order is not the order of the file: the delegate's kernels come together.
         return {
-            self.kernels[int(step.layers[-1].split("/")[0])]: latency_us
+            self.kernels[int(step.layers[-1].split("/")[0])]: max(latency_us, RESOLUTION_US / 2)
             for step, latency_us in zip(plan.steps, latencies, strict=True)
+        }
+
+    @property
+    def key(self) -> str:
+        """Names the pack in a store; other kernels make another key."""
+        signatures = "\n".join(kernel.signature for kernel in self.kernels)
+        return f"pack {hashlib.sha256(signatures.encode()).hexdigest()[:12]}"
+
+    def runs(self, run: Run, statistic: str, runtime: Runtime = XNNPACK) -> dict[Kernel, Run]:
+        """A profiled run of the pack as one run of each kernel, under the name of a statistic.
+
+        Raises:
+            BenchmarkOutputError: as :func:`step_latencies_us`.
+        """
+        if run.error:
+            return dict.fromkeys(self.kernels, run)
+        repeats = {"count": run.stats_us["count"]}
+        return {
+            kernel: replace(run, stats_us={statistic: latency_us, **repeats}, op_profile=())
+            for kernel, latency_us in self.latencies_us(run.op_profile, runtime).items()
         }
 
 

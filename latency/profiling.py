@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Container, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..android_harness.campaign import campaign
-from ..android_harness.device import Device, Job
-from ..android_harness.measurement import DeviceInfo, Measurement, Status
+from ..android_harness.device import Device, Job, RunSettings
+from ..android_harness.measurement import DeviceInfo, Measurement, Run, Status
 from ..android_harness.protocol import Protocol, measurements, protocol_for
 from ..errors import JobFailed
 from ..models.graph import Graph
@@ -17,6 +18,7 @@ from ..models.space import MNASFPN, Space
 from ..models.tflite_writer import write_tflite
 from .execution import XNNPACK, Runtime, execution_plan
 from .kernels import Kernel, kernel_graph
+from .packing import Pack, pack
 from .profile import DeviceProfile, MeasuredHead, Measuring, Role
 from .selection import (
     INPUT_SIZE,
@@ -35,6 +37,7 @@ DISPATCH = Kernel.parse("relu6 1x1x1x16 -> 1x1x1x16")
 #: Measured throughout a campaign to see the device drift: all caches and vector units at work.
 SENTINEL = Kernel.parse("conv 1x20x20x96 -> 1x20x20x96 k3x3 s1x1 relu6")
 SENTINEL_KEY = "sentinel"
+PACK_SENTINEL_KEY = "sentinel of packs"  # the operator profile costs time of its own
 REPEAT = " again"  # behind the name of a validation head: its second measurement
 
 Progress = Callable[[int, int, str], None]  # (visits done, visits at least needed, key)
@@ -51,6 +54,8 @@ class ProfilingPlan:
         seed: of the heads; calibration and validation draw from different streams of it.
         calibration_heads, validation_heads: how many; the latter are measured twice.
         channels, input_size: of the backbone's features the heads stand on.
+        packed: kernels are measured many in one file, by the operator profile; see
+            ``docs/measuring-kernels.md``.
     """
 
     space: Space = MNASFPN
@@ -61,6 +66,7 @@ class ProfilingPlan:
     channels: tuple[int, int, int] = MOBILENET_V2_CHANNELS
     input_size: int = INPUT_SIZE
     runtime: Runtime = XNNPACK
+    packed: bool = False
 
     def kernels(self) -> tuple[Kernel, ...]:
         """Every kernel to measure alone, sorted by signature."""
@@ -68,6 +74,10 @@ class ProfilingPlan:
         for graph in self.detectors:
             found.update(execution_plan(graph, self.runtime).kernels)
         return distinct(kernel for kernel in found if kernel.op != "foreign")
+
+    def packs(self) -> tuple[Pack, ...]:
+        """The kernels in files of many; none where each is measured alone."""
+        return pack(self.kernels()) if self.packed else ()
 
     def heads(self) -> dict[Role, tuple[Head, ...]]:
         return {
@@ -77,7 +87,8 @@ class ProfilingPlan:
 
     def graphs(self) -> dict[str, Graph]:
         """Key -> what is measured under it."""
-        graphs = {kernel.signature: kernel_graph(kernel) for kernel in self.kernels()}
+        alone = () if self.packed else self.kernels()
+        graphs = {kernel.signature: kernel_graph(kernel) for kernel in alone}
         for role, heads in self.heads().items():
             for head in heads:
                 graph = head_graph(head.genotype, self.channels, self.input_size)
@@ -109,15 +120,14 @@ def profile_device(
     """
     info = store_key(device.describe(), plan.runtime)
     protocol = protocol or protocol_for(info)
-    valid = {
-        key
-        for key, found in measurements(info, store.runs(info), protocol, SENTINEL_KEY).items()
-        if found.verdict.status is Status.VALID
-    }
-    with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
-        jobs = _write_models(plan, Path(folder), valid)
-        sentinel = _write_model(SENTINEL_KEY, kernel_graph(SENTINEL), Path(folder) / "s.tflite")
-        _measure(device, info, jobs, sentinel, plan, store, protocol, progress)
+    packs = {packed.key: packed.graph for packed in plan.packs()}
+    settings = protocol.run_settings(xnnpack=plan.runtime is XNNPACK)
+    for graphs, sentinel_key in ((packs, PACK_SENTINEL_KEY), (plan.graphs(), SENTINEL_KEY)):
+        settings = replace(settings, op_profile=graphs is packs)
+        if graphs:
+            _measure(
+                device, info, graphs, sentinel_key, settings, plan.seed, store, protocol, progress
+            )
     return measured_profile(info, plan, store, protocol)
 
 
@@ -142,11 +152,11 @@ def store_key(info: DeviceInfo, runtime: Runtime) -> DeviceInfo:
     return replace(info, runtime=f"{info.runtime} {runtime.name}")
 
 
-def _write_models(plan: ProfilingPlan, folder: Path, valid: Container[str]) -> list[Job]:
+def _write_models(graphs: Mapping[str, Graph], folder: Path, valid: Container[str]) -> list[Job]:
     """A job for each key, with its file unless it is VALID already: then nobody visits it."""
     paths: dict[int, Path] = {}  # a graph that is measured twice is written once
     jobs = []
-    for key, graph in plan.graphs().items():
+    for key, graph in graphs.items():
         if key in valid:
             jobs.append(Job(key, folder / "never-visited"))
         elif id(graph) in paths:
@@ -171,24 +181,47 @@ def _write_model(key: str, graph: Graph, path: Path) -> Job:
 def _measure(
     device: Device,
     info: DeviceInfo,
-    jobs: list[Job],
-    sentinel: Job,
-    plan: ProfilingPlan,
+    graphs: Mapping[str, Graph],
+    sentinel_key: str,
+    settings: RunSettings,
+    seed: int,
     store: MeasurementStore,
     protocol: Protocol,
     progress: Progress | None,
 ) -> None:
     already = store.runs(info)
-    visits = {job.key: len(already.get(job.key, ())) for job in jobs}
-    needed = len(jobs) * protocol.rounds
-    settings = protocol.run_settings(xnnpack=plan.runtime is XNNPACK)
-    for job, run in campaign(
-        device, jobs, protocol, plan.seed, settings, sentinel=sentinel, already=already
-    ):
-        store.append(info, job.key, run)
-        if progress and job is not sentinel:
-            visits[job.key] += 1
-            progress(sum(min(n, protocol.rounds) for n in visits.values()), needed, job.key)
+    valid = {
+        key
+        for key, found in measurements(info, already, protocol, sentinel_key).items()
+        if found.verdict.status is Status.VALID
+    }
+    with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
+        jobs = _write_models(graphs, Path(folder), valid)
+        sentinel = _write_model(sentinel_key, kernel_graph(SENTINEL), Path(folder) / "s.tflite")
+        visits = {job.key: len(already.get(job.key, ())) for job in jobs}
+        for job, run in campaign(
+            device, jobs, protocol, seed, settings, sentinel=sentinel, already=already
+        ):
+            store.append(info, job.key, run)
+            if progress and job is not sentinel:
+                visits[job.key] += 1
+                done = sum(min(n, protocol.rounds) for n in visits.values())
+                progress(done, len(jobs) * protocol.rounds, job.key)
+
+
+def _measured(
+    info: DeviceInfo, plan: ProfilingPlan, store: MeasurementStore, protocol: Protocol
+) -> dict[str, Measurement]:
+    """All that a plan asks for, by key; what packs measured under their kernels' signatures."""
+    runs = store.runs(info)
+    sentinels = runs.pop(PACK_SENTINEL_KEY, ())
+    unpacked: defaultdict[str, list[Run]] = defaultdict(list, {PACK_SENTINEL_KEY: [*sentinels]})
+    for packed in plan.packs():
+        for run in runs.get(packed.key, ()):
+            for kernel, its_run in packed.runs(run, protocol.statistics[0], plan.runtime).items():
+                unpacked[kernel.signature].append(its_run)
+    found = measurements(info, runs, protocol, SENTINEL_KEY)
+    return found | measurements(info, unpacked, protocol, PACK_SENTINEL_KEY)
 
 
 def measured_profile(
@@ -201,7 +234,7 @@ def measured_profile(
     """
     found = {
         key: measured
-        for key, measured in measurements(info, store.runs(info), protocol, SENTINEL_KEY).items()
+        for key, measured in _measured(info, plan, store, protocol).items()
         if measured.verdict.status is not Status.FAILED
     }
     dispatch = found.get(DISPATCH.signature)
@@ -230,7 +263,8 @@ def measured_profile(
             settings={key: value for key, value in asdict(protocol).items() if key != "name"},
             unstable=unstable / len(found),
         ),
-        dispatch_us=dispatch.centre_us,
+        # An operator profile is of the kernels alone; there is no call to take off.
+        dispatch_us=0.0 if plan.packed else dispatch.centre_us,
         table=tuple(row for row in rows if row is not None),
         heads=tuple(head for head in heads if head is not None),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from mnasfpn.android_harness.android import AndroidDevice
 from mnasfpn.android_harness.protocol import SIMULATED, protocol_for
-from mnasfpn.benchmarks.packed_kernels import MARKDOWN_HEADER, Way, both_ways, write_results
+from mnasfpn.benchmarks.packed_kernels import MARKDOWN_HEADER, Way, measure, write_results
 from mnasfpn.benchmarks.virtual_phone import check, started
 from mnasfpn.errors import JobFailed
 from mnasfpn.latency.profiling import ProfilingPlan
@@ -38,10 +38,14 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> list[Way]:
         with started("cortex-a53") as (phone, program), AndroidDevice(phone.serial, program) as it:
             protocol = protocol_for(it.describe())
             assert protocol is SIMULATED
-            profile, found = both_ways(it, PLAN, store, protocol, lambda title: lambda *_: None)
-    assert profile.provenance == "simulated"
-    assert {row.provenance for row in profile.table} == {"simulated"}
-    return found
+            found = [
+                measure(it, plan, store, protocol, lambda *_: None)
+                for plan in (PLAN, replace(PLAN, packed=True))
+            ]
+    for profile, _ in found:
+        assert profile.provenance == "simulated"
+        assert {row.provenance for row in profile.table} == {"simulated"}
+    return [way for _, way in found]
 
 
 def test_both_ways_recover_a_deterministic_clock(ways: list[Way]) -> None:
