@@ -156,7 +156,7 @@ HOST = Protocol(
     warmup_runs=2,
     runs=5,
     min_s=0.01,
-    min_cpu_per_wall=0.9,
+    min_cpu_per_wall=0.25,
     cooldown_timeout_s=0.0,
 )
 #: A phone with one pinned big core: quiet, but it heats up and every process costs a second.
