@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +15,7 @@ from .errors import MnasFpnError
 if TYPE_CHECKING:
     from rich.console import Console
 
-INTERRUPTED = 1  # a job that did not reach its end
+FAILED = 1  # exit code of a job that did not reach its end
 PIPE_WIDTH = 160
 
 
@@ -37,16 +35,20 @@ def command(group: click.Group, **options: Any) -> Callable[[Callable[..., Any]]
                 _fail(str(error), error.exit_code)
             except KeyboardInterrupt:
                 _fail(
-                    "interrupted; what was finished is stored, the same command continues",
-                    INTERRUPTED,
+                    "interrupted; what was finished is stored, the same command continues", FAILED
                 )
+            except BrokenPipeError:
+                raise  # whoever read our output has seen enough, as ``head`` does
             except OSError as error:
-                # A full disk, a missing folder, a file without permission: the system's own words
-                # name what and where.
-                _fail(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), 1)
+                # The system's own words name what and where.
+                _fail(
+                    f"{error.strerror or error}: {error.filename or 'no file named'}; check the "
+                    "path, its permissions and the free space; what was finished is kept",
+                    FAILED,
+                )
             else:
                 if as_json:
-                    click.echo(json.dumps(result, default=_plain, allow_nan=False))
+                    click.echo(to_json(result))
 
         option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
         return group.command(**options)(option(run))
@@ -59,12 +61,15 @@ def _fail(message: str, code: int) -> None:
     sys.exit(code)
 
 
+def to_json(result: Any) -> str:
+    """One line of JSON; dataclasses are objects, and what is no finite number is null."""
+    import msgspec
+
+    return msgspec.json.encode(result, enc_hook=_plain).decode()
+
+
 def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
-    if hasattr(value, "tolist"):  # numpy scalars and arrays
-        return value.tolist()
-    return str(value)
+    return value.tolist() if hasattr(value, "tolist") else str(value)  # numpy, paths
 
 
 @functools.cache
@@ -75,11 +80,17 @@ def stdout() -> Console:
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
+def say(text: str, style: str = "") -> None:
+    """Plain text, whole lines: brackets in a file's name are no markup."""
+    stdout().print(text, style=style, markup=False, soft_wrap=True)
+
+
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = ""
 ) -> None:
     """A table; columns whose cells all begin with a digit, sign or dash are right-aligned."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, title_style="bold")
@@ -93,10 +104,10 @@ def print_table(
             overflow="fold",
         )
     for row in texts:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     stdout().print(table)
     if note:
-        stdout().print(note)
+        say(note)
 
 
 def _no_bar(done: int, total: int, what: str = "") -> None:
@@ -107,13 +118,16 @@ def _no_bar(done: int, total: int, what: str = "") -> None:
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
     """A bar on stderr; call the yielded function with (done, total, what is going on).
 
+    A bar that nothing has reached when an error ends it disappears.
+
     Args:
-        quiet: no bar, as with ``--json``.
+        quiet: as with ``--json``: only where somebody watches.
     """
-    if quiet:
+    if quiet and not sys.stderr.isatty():
         yield _no_bar
         return
     from rich.console import Console
+    from rich.markup import escape
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -131,6 +145,12 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(elapsed_when_finished=True, table_column=Column(no_wrap=True)),
         TextColumn("[dim]{task.fields[what]}", table_column=Column(no_wrap=True, ratio=1)),
     )
-    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
+    screen = Console(stderr=True)
+    with Progress(*columns, console=screen, expand=True, transient=True) as bar:
         task = bar.add_task(title, total=None, what="")
-        yield lambda done, total, what="": bar.update(task, completed=done, total=total, what=what)
+
+        def report(done: int, total: int, what: str = "") -> None:
+            bar.live.transient = False
+            bar.update(task, completed=done, total=total, what=escape(what))
+
+        yield report

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import __version__
-from ..errors import NotCovered
+from ..errors import InvalidInput, NotCovered
 from ..latency.estimate import Estimator, LatencyEstimate
 from ..latency.profile import DeviceProfile
 from ..latency.profiles import open_profile
@@ -134,6 +134,10 @@ def _search(
     with Study(study) as store:
         trials, plan = store.trials(), store.plan
     ahead = frontiers.frontier(trials)
+    if not ahead:
+        raise InvalidInput(
+            f"{study} has no finished trial to report; give it some with `mnasfpn search`"
+        )
     whole = evaluation(plan, profile_name).whole
     best = max(ahead, key=lambda trial: trial.reward or 0.0)
     caption = f"{len(_points(trials))} trials; reward mAP x latency^{plan.reward.exponent:g}."

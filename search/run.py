@@ -133,7 +133,7 @@ def _json(value: object) -> str:
 
 
 def finalists(
-    study: Path, budgets_ms: Sequence[float], repeats: Sequence[float], profile: str | None = None
+    study: Path, budgets_ms: Sequence[float], repeats: Sequence[int], profile: str | None = None
 ) -> tuple[list[FrontierRow], list[Finalist]]:
     """The frontier of a stored study, and its best models at given latencies.
 
@@ -146,7 +146,7 @@ def finalists(
         trials,
         evaluate.latency_ms,
         budgets_ms or frontiers.spread_budgets(trials),
-        [int(count) for count in repeats],
+        repeats,
     )
     return frontiers.rows(frontiers.frontier(trials)), chosen
 

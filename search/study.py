@@ -360,6 +360,9 @@ def _require_same_plan(path: Path, stored: StudyPlan, asked: StudyPlan) -> None:
         if had != wanted:
             if isinstance(had, SearchSpace):
                 had, wanted = _difference(had, wanted)
+            elif isinstance(had, dict):
+                keys = [key for key in {**had, **wanted} if had.get(key) != wanted.get(key)]
+                had, wanted = ({key: side.get(key) for key in keys} for side in (had, wanted))
             raise InvalidInput(
                 f"the study {path} was begun with {one.name} {had}, asked for {wanted}; continue "
                 "it as it was begun, or use another file"
