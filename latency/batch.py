@@ -16,6 +16,7 @@ Arrays are [.., n]: the genotypes are the last axis.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from .profile import DeviceProfile
 Array = npt.NDArray[Any]
 
 CHUNK = 4096  # genotypes at once: what is in use then fits a second-level cache
+_INPUT_BITS = np.int32(1) << np.arange(N, dtype=np.int32)[:, None]
 GATES = 1 << 16  # counts of gates stand above counts of tensors in one integer
 
 
@@ -90,6 +92,7 @@ class _Wiring:
     reads: Array  # [B, n] bits of the features a block reads
     level: Array  # [B, n] 0..3
     source: Array  # [B, S, n] level a feature comes from, or NOTHING
+    pair: Array  # [B, S, n] position in [sources, L] of a feature's level and the block's
     variant: Array  # [B, n] position in [C, L, F]
     body: Array  # [B, n] position in [C, L, F, K, M]
     gated: Array  # [B, n]
@@ -106,22 +109,25 @@ def _wire(space: Space, chunk: list[Array]) -> _Wiring:
     level = levels.T.astype(np.int16) - MIN_LEVEL
     by_feature = np.empty((none + 1, n), np.int16)
     by_feature[:N], by_feature[N:none], by_feature[none] = np.arange(N)[:, None], level, NOTHING
-    flat = feature * np.intp(n) + np.arange(n)
+    row = np.arange(n, dtype=np.int32)
+    flat = (feature * np.int32(n) + row).astype(np.intp)
     bits = (1 << np.arange(none + 1)).astype(np.int32)
     bits[none] = 0
     reads = bits.take(feature)
     gated = (space.merges.index("se") if "se" in space.merges else -1) == merges.T
-    merge = np.where(gated, SE, (feature < none).sum(axis=1) - 2)
-    variant = (channels.astype(np.intp) * N + level) * max(1, len(space.expansions)) + expansions.T
+    merge = np.where(gated, SE, _added(feature < none, np.int8) - 2)
+    variant = (channels.astype(np.int32) * N + level) * max(1, len(space.expansions)) + expansions.T
     outputs = np.empty((N, n), np.int16)
     outputs[level[-N:], np.arange(n)] = np.arange(blocks, blocks + N)[:, None]
+    source = by_feature.ravel().take(flat)
     return _Wiring(
-        channels=channels.astype(np.intp),
+        channels=channels.astype(np.int32),
         feature=feature,
         flat=flat,
         reads=np.bitwise_or.reduce(reads, axis=1),
         level=level,
-        source=by_feature.ravel().take(flat),
+        source=source,
+        pair=source * np.int16(N) + level[:, None],
         variant=variant,
         body=(variant * len(space.kernels) + kernels.T) * (SE + 1) + merge,
         gated=gated,
@@ -135,7 +141,7 @@ def _latency_us(tables: Tables, w: _Wiring, repeats: int) -> Table:
     needed = cells[0].read | np.bitwise_or.reduce(residual << np.arange(N)[:, None], axis=0)
     c6 = needed >> (N - 1) & 1
     backbone = (needed & 0b111) | c6 << (N - 2)
-    total = tables.rest_us[backbone, w.channels] + tables.c6_us[w.channels] * c6
+    total: Table = tables.rest_us[backbone, w.channels] + tables.c6_us[w.channels] * c6
     added_us = tables.residual_us * (tables.residual[0] + (repeats - 1.0) * tables.residual[1])
     total += added_us.sum(axis=1)[w.channels]
     total += _blocks_us(tables, w, cells)
@@ -196,8 +202,8 @@ def _reach(w: _Wiring, read: Array) -> tuple[Array, Array]:
 def _blocks_us(tables: Tables, w: _Wiring, cells: list[_Cells]) -> Table:
     """Convolutions and merges; the first cell's inputs have the backbone's channels."""
     stride = tables.conv_us[0].size
-    at = w.source * np.intp(stride) + w.variant[:, None]
-    at += (w.feature < N - 1) * np.intp(BACKBONE * stride)
+    at = w.source * np.int32(stride) + w.variant[:, None]
+    at += (w.feature < N - 1) * np.int32(BACKBONE * stride)
     body_us = tables.body_us.ravel().take(w.body)
     total = np.zeros(len(w.channels))
     for some in cells:
@@ -206,9 +212,9 @@ def _blocks_us(tables: Tables, w: _Wiring, cells: list[_Cells]) -> Table:
     return total
 
 
-def _added(values: Array) -> Array:
+def _added(values: Array, dtype: npt.DTypeLike | None = None) -> Array:
     """[B, S, n] summed over S; much faster than ``sum`` over a short axis."""
-    total = values[:, 0] + values[:, 1]
+    total = np.add(values[:, 0], values[:, 1], dtype=dtype)
     for slot in range(2, values.shape[1]):
         total += values[:, slot]
     return total
@@ -217,10 +223,9 @@ def _added(values: Array) -> Array:
 def _pools_us(tables: Tables, w: _Wiring, cells: list[_Cells], c6: Array) -> Table:
     """Down-sampling of features: each feature to each level once, whoever reads it."""
     stride = tables.pool_us[0].size
-    at = w.source * np.intp(stride) + (w.channels * N + w.level)[:, None]
-    at += (w.feature < N - 1) * np.intp(BACKBONE * stride)
-    down = w.level[:, None] - w.source
-    bits = (down > 0) * (np.int64(1) << (w.feature * np.int64(N - 1) + np.maximum(down, 1) - 1))
+    at = w.source * np.int32(stride) + (w.channels * N + w.level)[:, None]
+    at += (w.feature < N - 1) * np.int32(BACKBONE * stride)
+    bits = _POOL_BITS.take(w.feature * np.int16(len(_PAIRS)) + w.pair)
     total = np.zeros(len(w.channels))
     found = []
     for some in cells:
@@ -230,14 +235,22 @@ def _pools_us(tables: Tables, w: _Wiring, cells: list[_Cells], c6: Array) -> Tab
     # C6 begins as C5 down-sampled once, so that this is there already.
     total -= tables.pool_us[BACKBONE + 2, :, N - 1][w.channels] * (_has(found[0], 2, 1) & c6)
     # A cell's output that nothing is added to is the next cell's input: the same feature.
-    for cell, (before, after) in enumerate(zip(found, found[1:], strict=False)):
+    for cell, (before, after) in enumerate(pairwise(found)):
         kept = tables.residual[min(cell, 1)]
-        for level in np.flatnonzero(~kept[:, : N - 1].all(axis=0)):
+        for level in np.flatnonzero(~kept[:, : N - 1].all(axis=0)).tolist():
             apart = ~kept[:, level][w.channels]
             for steps in range(1, N - level):
                 both = _has(before, w.outputs[level], steps) & _has(after, level, steps)
                 total -= tables.pool_us[level, :, level + steps][w.channels] * (both & apart)
     return total
+
+
+# A bit for each feature that can be down-sampled by one, two or three levels; [features, pairs].
+_PAIRS = np.asarray([level - source for source in range(NOTHING + 1) for level in range(N)])
+_MOST_FEATURES = 64 // (N - 1)
+_POOL_BITS = np.where(_PAIRS > 0, 1 << np.maximum(_PAIRS - 1, 0), 0) << (
+    np.arange(_MOST_FEATURES)[:, None] * (N - 1)
+)
 
 
 def _pooled(bits: Array, live: Array) -> tuple[Array, Array]:
@@ -265,18 +278,25 @@ def _phases_us(tables: Tables, w: _Wiring, live: list[Array], c6: Array) -> Tabl
     crossings = _Crossings.zeros(w)
     phase = np.zeros((N + len(w.level) + 1, n), np.int16)
     phase[-1] = -np.int16(1 << 14)  # no input is always there
+    inner_bits = np.int32(1) << np.arange(N, len(w.level), dtype=np.int32)[:, None]
     pending = np.zeros((N, n), bool)  # cell outputs known to leave the delegate
     for cell, executed in enumerate(live):
         early = _early(tables, w, pooled, executed, c6) if cell == 0 else 0
         crossings.expanded += _run_cell(phase, w, waits - early, weights) * executed
         read = np.bitwise_or.reduce(pooled * executed, axis=0)  # by the interpreter
-        crossings.inside += read >> np.arange(N, len(w.level))[:, None] & 1
+        crossings.inside += (read & inner_bits).astype(bool)
         inputs, outputs = phase[:N], phase.ravel().take(w.outputs * np.intp(n) + np.arange(n))
         kept = tables.residual[min(cell, 1)][w.channels].T
         later = kept & (outputs > inputs)
-        leaves = pending | (read >> np.arange(N)[:, None] & 1).astype(bool) | later
+        leaves = pending | (read & _INPUT_BITS).astype(bool) | later
         if cell == 0:
-            crossings.first = _first_inputs(tables, w, executed, leaves, later, kept & ~later, c6)
+            crossings.first = leaves + later.astype(np.int16)
+            if not tables.whole:
+                # C3..C5 are made outside then, and enter where the delegate reads them.
+                direct = np.bitwise_or.reduce((w.reads & ~pooled) * executed, axis=0)
+                enters = (direct & _INPUT_BITS).astype(bool) | (kept & ~later)
+                enters[N - 2] |= c6.astype(bool)
+                crossings.first[: N - 1] = enters[: N - 1] + later[: N - 1].astype(np.int16)
         else:
             crossings.features += leaves + later.astype(np.int16)
         own = (read >> w.outputs & 1).astype(bool)
@@ -298,17 +318,17 @@ def _inputs(tables: Tables, w: _Wiring) -> tuple[Array, Array, Array]:
         [B, S, n] phases it takes; [B, S, n] tensors that cross if the merge has to wait for another
         input, gates counted in :data:`GATES`; [B, n] bits of features the interpreter reads.
     """
-    pair = w.source * np.int16(N) + w.level[:, None]
-    waits = tables.waits.ravel().astype(np.int16).take(pair)
-    direct = tables.direct.ravel().astype(np.int32).take(pair)
-    weights = 2 * direct
+    waits = tables.waits.ravel().astype(np.int16).take(w.pair)
+    weights = tables.direct.ravel().astype(np.int32).take(w.pair)
+    direct = weights.copy()
+    weights *= 2
     if w.gated.any():
         # The coarser input is read twice: squeezed as soon as it is there, and merged. Its gate
         # leaves and enters.
-        coarser = np.stack([w.source[:, 0] >= w.source[:, 1]] * 2, axis=1)
-        coarser[:, 1] ^= True
-        weights += (w.gated[:, None] & coarser) * (2 * GATES + 1 - direct)
-    pooled = tables.pooled.ravel().astype(np.int32).take(pair) << w.feature
+        first = w.source[:, 0] >= w.source[:, 1]
+        weights[:, 0] += (w.gated & first) * (2 * GATES + 1 - direct[:, 0])
+        weights[:, 1] += (w.gated & ~first) * (2 * GATES + 1 - direct[:, 1])
+    pooled = tables.pooled.ravel().astype(np.int32).take(w.pair) << w.feature
     return waits, weights, np.bitwise_or.reduce(pooled, axis=1)
 
 
@@ -339,35 +359,9 @@ def _early(tables: Tables, w: _Wiring, pooled: Array, executed: Array, c6: Array
         return 0
     n = len(w.channels)
     begins = executed.argmax(axis=0), 0, np.arange(n)
-    pair = w.source * np.int16(N) + w.level[:, None]
-    outside = tables.pooled.ravel().take(pair) & (w.feature < N - 1)
+    outside = tables.pooled.ravel().take(w.pair) & (w.feature < N - 1)
     early: Array = outside & outside[begins] & (c6 == 0)
     return early.astype(np.int16)
-
-
-def _first_inputs(
-    tables: Tables,
-    w: _Wiring,
-    executed: Array,
-    leaves: Array,
-    later: Array,
-    at_once: Array,
-    c6: Array,
-) -> Array:
-    """[L, n], crossings of C3..C6.
-
-    Of a head alone, C3..C5 are made outside and enter the delegate where it reads them.
-    """
-    counts: Array = leaves + later.astype(np.int16)
-    if tables.whole:
-        return counts
-    pair = w.source * np.int16(N) + w.level[:, None]
-    delegated = ~tables.pooled.ravel().take(pair) & executed[:, None]
-    bits = np.bitwise_or.reduce((delegated * np.int32(1)) << w.feature, axis=(0, 1))
-    read = (bits >> np.arange(N)[:, None] & 1).astype(bool) | at_once
-    read[N - 2] |= c6.astype(bool)
-    counts[: N - 1] = read[: N - 1] + later[: N - 1].astype(np.int16)
-    return counts
 
 
 @dataclass(slots=True)
@@ -390,7 +384,7 @@ class _Crossings:
         )
 
     def us(self, tables: Tables, w: _Wiring) -> Table:
-        expanded, gates = self.expanded % GATES, self.expanded // GATES
+        expanded, gates = self.expanded & (GATES - 1), self.expanded >> 16
         total = (tables.expanded_us.ravel().take(w.variant) * expanded).sum(axis=0)
         if w.gated.any():
             total += (tables.gate_us.ravel().take(w.variant) * gates).sum(axis=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,7 +73,7 @@ class GenotypeArray:
         values = getattr(self, name)
         bad = (values < low) if end is None else (values < low) | (values >= end)
         limits = f"at least {low}" if end is None else f"{low} to {end - 1}"
-        self._reject(bad.reshape(len(self), -1).any(axis=1), f"needs {name!r} of {limits}")
+        self._reject(bad.any(axis=tuple(range(1, bad.ndim))), f"needs {name!r} of {limits}")
 
     def _check_inputs(self) -> None:
         before = len(LEVELS) + np.arange(self.space.blocks)[:, None]
@@ -91,7 +92,7 @@ class GenotypeArray:
                 (gated & (degrees != 2)).any(axis=1), "has merge 'se', which takes 2 inputs"
             )
 
-    def _reject(self, bad: npt.NDArray[np.bool_], rule: str) -> None:
+    def _reject(self, bad: Any, rule: str) -> None:
         if bad.any():
             raise InvalidInput(
                 f"genotype {int(bad.argmax())} of {len(self)} {rule} in space {self.space.name!r}"
