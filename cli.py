@@ -83,6 +83,11 @@ def devices(fetch_tool: str | None, as_json: bool) -> Any:
 @options.choice(
     "--runtime", ("xnnpack", "builtin"), "With the XNNPACK delegate, or TFLite's builtin kernels."
 )
+@options.choice(
+    "--kernels",
+    ("auto", "packed", "alone"),
+    "Many in one file, by the operator profile, or one each; auto: packed on phones.",
+)
 @options.seed
 def profile(
     device: str,
@@ -93,6 +98,7 @@ def profile(
     calibration_heads: int,
     validation_heads: int,
     runtime: str,
+    kernels: str,
     seed: int,
     as_json: bool,
 ) -> Any:
@@ -115,6 +121,7 @@ def profile(
         calibration_heads=calibration_heads,
         validation_heads=validation_heads,
         runtime=runtime_named(runtime),
+        packed=kernels == "packed" or (kernels == "auto" and device != "host"),
     )
     with (
         opened(device, binary) as target,

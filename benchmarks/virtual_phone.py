@@ -97,6 +97,7 @@ def group() -> None:
 @click.option("--cpu", type=click.Choice(CPUS), default=CPUS[0], help="Kind of phone.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 @click.option("--store", type=click.Path(path_type=Path), help="measurements.db, to be resumable.")
+@click.option("--profile-to", type=click.Path(path_type=Path), help="Save the profile there.")
 @click.option("--input-size", default=128, help="Pixels of the image the heads' features are of.")
 @click.option("--calibration", default=16, help="Heads to calibrate on.")
 @click.option("--validation", default=24, help="Heads to validate on.")
@@ -105,6 +106,7 @@ def main(
     cpu: str,
     out: Path,
     store: Path | None,
+    profile_to: Path | None,
     input_size: int,
     calibration: int,
     validation: int,
@@ -140,7 +142,8 @@ def main(
     ]
     name = f"virtual_phone_{cpu}"
     text = write_results(out, name, f"Virtual ARM phone ({cpu}, simulated)", notes, ways)
-    save_profile(profile, out / f"{name}_profile.json")
+    if profile_to:
+        save_profile(profile, profile_to)
     if not as_json:
         click.echo(text)
     for way in ways:
