@@ -95,9 +95,28 @@ class _Wiring:
     pair: Array  # [B, S, n] position in [sources, L] of a feature's level and the block's
     variant: Array  # [B, n] position in [C, L, F]
     body: Array  # [B, n] position in [C, L, F, K, M]
+    gated: Array  # [B, n]
+    outputs: Array  # [L, n] feature number of the output of each level
+
+
+def _wire(space: Space, chunk: list[Array]) -> _Wiring:
+    _, channels, inputs, levels, expansions, kernels, merges = chunk
+    n, blocks, slots = len(channels), space.blocks, max(space.in_degrees)
+    none = N + blocks
+    feature = inputs[:, :, :slots].transpose(1, 2, 0).astype(np.int16)
+    if len(space.in_degrees) > 1:
+        feature[feature < 0] = none
+    level = levels.T.astype(np.int16) - MIN_LEVEL
+    by_feature = np.empty((none + 1, n), np.int16)
+    by_feature[:N], by_feature[N:none], by_feature[none] = np.arange(N)[:, None], level, NOTHING
+    row = np.arange(n, dtype=np.int32)
+    flat = (feature * np.int32(n) + row).astype(np.intp)
+    bits = (1 << np.arange(none + 1)).astype(np.int32)
+    bits[none] = 0
+    reads = bits.take(feature)
     gated = np.zeros(level.shape, bool)
     if "se" in space.merges:
-        gated |= merges.T == space.merges.index("se")
+        gated |= np.equal(merges.T, space.merges.index("se"))
     merge = np.where(gated, SE, _added(feature < none, np.int8) - 2)
     variant = (channels.astype(np.int32) * N + level) * max(1, len(space.expansions)) + expansions.T
     outputs = np.empty((N, n), np.int16)
