@@ -18,7 +18,7 @@ from ..errors import InvalidInput
 from .features import MONOTONE, Matrix, matrix
 from .intervals import conformal_error
 from .kernels import Kernel
-from .regressor import Method, Regressor, Trees
+from .regressor import Method, Regressor, Trees, named
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
@@ -142,9 +142,9 @@ def _fit_linear(x: Matrix, y: Matrix, seed: int) -> Fitted:
         method="non_negative_linear",
         scores={},
         intercept=float(coefficients[0]),
-        coefficients=tuple(map(float, coefficients[1:] / scale)),
-        low=tuple(map(float, x.min(axis=0))),
-        high=tuple(map(float, x.max(axis=0))),
+        coefficients=named(coefficients[1:] / scale),
+        low=named(x.min(axis=0)),
+        high=named(x.max(axis=0)),
         error=0.0,
         count=len(y),
     )

@@ -5,7 +5,7 @@ What is fitted lives in :mod:`.regression`; what a profile stores, and an estima
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,6 +14,8 @@ import numpy as np
 from ..errors import InvalidProfile
 from .features import NAMES, Matrix, matrix
 from .kernels import Kernel
+
+COLUMNS = {name: column for column, name in enumerate(NAMES)}
 
 Method = Literal["non_negative_linear", "gradient_boosting", "random_forest"]
 
@@ -24,11 +26,12 @@ class Trees:
 
     Args:
         roots: index of each tree's first node.
-        feature: index into :data:`.features.NAMES`, or -1 at a leaf.
+        feature: index into ``names``, or -1 at a leaf.
         threshold: a row goes left where its feature is at most this.
         left, right: indices of the children.
         value: of a leaf.
         baseline: added to the sum of the trees' leaves.
+        names: of the features asked for, as in :data:`.features.FEATURES`.
     """
 
     roots: tuple[int, ...]
@@ -38,6 +41,7 @@ class Trees:
     right: tuple[int, ...]
     value: tuple[float, ...]
     baseline: float = 0.0
+    names: tuple[str, ...] = NAMES
 
     def __post_init__(self) -> None:
         nodes = len(self.feature)
@@ -46,11 +50,12 @@ class Trees:
                 raise InvalidProfile(
                     f"{name!r} has {len(getattr(self, name))} nodes where 'feature' has {nodes}"
                 )
+        _check_names("names", self.names)
         if any(not 0 <= root < nodes for root in self.roots):
             raise InvalidProfile(f"a root lies outside the {nodes} nodes")
         for node, feature in enumerate(self.feature):
-            if feature >= len(NAMES):
-                raise InvalidProfile(f"node {node} asks for feature {feature} of {len(NAMES)}")
+            if feature >= len(self.names):
+                raise InvalidProfile(f"node {node} asks for feature {feature} of {len(self.names)}")
             # A child always comes after its parent, so that walking down must end.
             children = (self.left[node], self.right[node]) if feature >= 0 else ()
             if any(not node < child < nodes for child in children):
@@ -58,6 +63,7 @@ class Trees:
 
     def predict(self, x: Matrix) -> Matrix:
         """Sum over the trees for each row of ``x`` [rows, features]."""
+        x = x[:, [COLUMNS[name] for name in self.names]]
         feature, threshold = np.asarray(self.feature), np.asarray(self.threshold)
         left, right = np.asarray(self.left), np.asarray(self.right)
         value = np.asarray(self.value)
@@ -83,8 +89,8 @@ class Regressor:
     Args:
         method: the candidate with the smallest cross-validated error.
         scores: candidate -> its cross-validated mean absolute relative error.
-        coefficients: of the features in the order of :data:`.features.NAMES`.
-        low, high: smallest and largest value of each feature among the kernels fitted on.
+        coefficients: feature -> microseconds per unit; 0 for features that are not named.
+        low, high: feature -> smallest and largest value among the kernels fitted on.
         error: half width of the 90 % interval as a ratio: latency within a factor ``1 + error``,
             from the residuals of kernels held out in cross-validation.
         count: kernels fitted on.
@@ -93,21 +99,17 @@ class Regressor:
     method: Method
     scores: dict[str, float]
     intercept: float
-    coefficients: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+    coefficients: dict[str, float]
+    low: dict[str, float]
+    high: dict[str, float]
     error: float
     count: int
     trees: Trees | None = None
 
     def __post_init__(self) -> None:
         for name in ("coefficients", "low", "high"):
-            if len(getattr(self, name)) != len(NAMES):
-                raise InvalidProfile(
-                    f"{name!r} has {len(getattr(self, name))} numbers, expected one for each of "
-                    f"{', '.join(NAMES)}"
-                )
-        if min(self.intercept, *self.coefficients) < 0:
+            _check_names(name, getattr(self, name))
+        if min(self.intercept, *self.coefficients.values()) < 0:
             raise InvalidProfile("'intercept' and 'coefficients' must not be negative")
         if (self.trees is None) != (self.method == "non_negative_linear"):
             raise InvalidProfile(f"'trees' and method {self.method!r} contradict each other")
@@ -122,13 +124,30 @@ class Regressor:
 
     def linear(self, x: Matrix) -> Matrix:
         """The linear part alone, in microseconds."""
-        total: Matrix = self.intercept + x @ np.asarray(self.coefficients)
+        columns = [COLUMNS[name] for name in self.coefficients]
+        total: Matrix = self.intercept + x[:, columns] @ np.asarray([*self.coefficients.values()])
         return np.maximum(total, LEAST_US)
 
     def extrapolates(self, kernel: Kernel) -> bool:
         """Whether any feature lies outside what was measured."""
-        x = matrix((kernel,))[0]
-        return bool((x < self.low).any() or (x > self.high).any())
+        x = named(matrix((kernel,))[0])
+        return any(x[name] < low for name, low in self.low.items()) or any(
+            x[name] > high for name, high in self.high.items()
+        )
+
+
+def named(values: Matrix) -> dict[str, float]:
+    """Feature -> number, from one number for each of :data:`.features.NAMES`."""
+    return dict(zip(NAMES, map(float, values), strict=True))
+
+
+def _check_names(what: str, names: Iterable[str]) -> None:
+    unknown = [name for name in names if name not in COLUMNS]
+    if unknown:
+        raise InvalidProfile(
+            f"{what!r} speaks of the unknown features {', '.join(unknown)}; known: "
+            f"{', '.join(NAMES)}"
+        )
 
 
 LEAST_US = 1e-3  # no kernel takes less; keeps ratios of linear parts finite

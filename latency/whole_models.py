@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import InvalidInput
 from .features import NAMES, Matrix, matrix
 from .kernels import Kernel
-from .regressor import Regressor
+from .regressor import Regressor, named
 
 ITERATIONS = 100
 CONVERGED = 1e-10
@@ -140,9 +140,9 @@ class RatesFit:
                 method="non_negative_linear",
                 scores={},
                 intercept=0.0,
-                coefficients=tuple(coefficients.values()),
-                low=tuple(map(float, x.min(axis=0))),
-                high=tuple(map(float, x.max(axis=0))),
+                coefficients=coefficients,
+                low=named(x.min(axis=0)),
+                high=named(x.max(axis=0)),
                 error=error,
                 count=len(kernels),
             )

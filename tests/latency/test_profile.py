@@ -49,7 +49,9 @@ def damaged(profile: DeviceProfile, path: str, value: object) -> str:
         ("provenance", "guessed", r"\$\.provenance"),
         ("calibration.factors.add", -1.0, "factor of 'add' must not be negative"),
         ("heads.0.genotype.blocks.0.level", 9, r"level 9 cannot be reached.*\$\.heads"),
-        ("regressors.conv_1x1.coefficients", [1.0], r"'coefficients' has 1 numbers.*regressors"),
+        ("regressors.conv_1x1.coefficients", [1.0], r"Expected `object`.*coefficients"),
+        ("regressors.conv_1x1.coefficients", {"colour": 1.0}, r"unknown features colour; known"),
+        ("regressors.conv_1x1.coefficients", {"pixels": -1.0}, r"must not be negative"),
         ("dispatch_us", -2.0, "'dispatch_us' must not be negative"),
     ],
 )

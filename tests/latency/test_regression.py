@@ -148,4 +148,15 @@ def test_trees_that_never_end_are_refused(fitted: KernelRegression) -> None:
         Trees(roots=(0,), feature=(len(FEATURES),), **leaf)
     assert fitted.regressor is not None
     with pytest.raises(InvalidProfile, match="'low'"):
-        replace(fitted.regressor, low=(1.0,))
+        replace(fitted.regressor, low={"colour": 1.0})
+
+
+def test_a_profile_made_before_a_feature_was_known_predicts_the_same(
+    fitted: KernelRegression,
+) -> None:
+    regressor = fitted.regressor
+    assert regressor is not None
+    fewer = {name: value for name, value in regressor.coefficients.items() if value > 0}
+    assert len(fewer) < len(regressor.coefficients)
+    without = replace(regressor, coefficients=dict(reversed(fewer.items())))
+    assert without.predict(KERNELS) == pytest.approx(regressor.predict(KERNELS), rel=1e-12)
