@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .errors import MnasFpnError
+from .report.page import is_numeric
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -88,15 +89,17 @@ def say(text: str, style: str = "") -> None:
 def print_table(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = ""
 ) -> None:
-    """A table; columns whose cells all begin with a digit, sign or dash are right-aligned."""
+    """A table; numbers are right-aligned."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, title_style="bold")
+    if title:
+        say(title, "bold")  # a title of the table would be folded to its width
+    table = Table(box=SIMPLE_HEAD)
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     for position, column in enumerate(columns):
-        numeric = all(not row[position] or row[position][0] in "0123456789+-.±" for row in texts)
+        numeric = is_numeric(row[position] for row in texts)
         table.add_column(
             column,
             justify="right" if numeric else "left",
@@ -118,7 +121,7 @@ def _no_bar(done: int, total: int, what: str = "") -> None:
 def progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
     """A bar on stderr; call the yielded function with (done, total, what is going on).
 
-    A bar that nothing has reached when an error ends it disappears.
+    A bar that no work has reached when an error ends it leaves no trace.
 
     Args:
         quiet: as with ``--json``: only where somebody watches.
@@ -146,10 +149,15 @@ def progress(title: str, quiet: bool = False) -> Iterator[Callable[..., None]]:
         TextColumn("[dim]{task.fields[what]}", table_column=Column(no_wrap=True, ratio=1)),
     )
     screen = Console(stderr=True)
-    with Progress(*columns, console=screen, expand=True, transient=True) as bar:
-        task = bar.add_task(title, total=None, what="")
+    bar = Progress(*columns, console=screen, expand=True, transient=True)
+    task = bar.add_task(title, total=None, what="")
+    with ExitStack() as shown:
+        if screen.is_terminal:
+            shown.enter_context(bar)
 
         def report(done: int, total: int, what: str = "") -> None:
+            if not bar.live.is_started:
+                shown.enter_context(bar)
             bar.live.transient = False
             bar.update(task, completed=done, total=total, what=escape(what))
 

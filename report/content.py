@@ -178,7 +178,7 @@ def _cell(best: Trial) -> Section:
     text = (f"The trial of highest reward is number {best.number}.",)
     if not isinstance(best.cell, Genotype):
         return Section("The chosen cell", text)
-    svg = cell_svg(best.cell)
+    svg = plots.inline(cell_svg(best.cell))
     caption = "Rows are pyramid levels; R is a block's resolution, F its expansion, k its kernel."
     return Section("The chosen cell", text, ((svg, caption),))
 

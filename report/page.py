@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 
@@ -10,6 +10,17 @@ from dataclasses import dataclass
 class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+
+    @property
+    def numeric(self) -> tuple[bool, ...]:
+        """Of each column: whether it is to be right-aligned."""
+        cells = zip(*self.rows, strict=True) if self.rows else ((),) * len(self.columns)
+        return tuple(map(is_numeric, cells))
+
+
+def is_numeric(cells: Iterable[str]) -> bool:
+    """Whether all of a column's cells are numbers with what belongs to them, or say ``not ...``."""
+    return all(not cell or cell[0] in "0123456789+-.±" or cell.startswith("not ") for cell in cells)
 
 
 @dataclass(frozen=True, slots=True)

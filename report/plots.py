@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -29,13 +30,23 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure) -> str:
-    """SVG text without the XML prologue; the same drawing gives the same text."""
+    """SVG text; the same drawing gives the same text."""
     import matplotlib
 
     text = io.StringIO()
     with matplotlib.rc_context({"svg.hashsalt": "mnasfpn", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()[text.getvalue().index("<svg") :]
+    return inline(text.getvalue())
+
+
+def inline(svg: str) -> str:
+    """An SVG file's drawing without what has no place in a page: prologue and metadata."""
+    return re.sub("<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+
+
+def _label(text: str) -> str:
+    """Dollar signs begin no formula."""
+    return text.replace("$", r"\$")
 
 
 def predicted_against_measured(
@@ -72,7 +83,7 @@ def predicted_against_measured(
         )
     axes.scatter(measured_ms, predicted_ms, s=22, color=BLUE, zorder=3, label="held-out model")
     axes.set(xlim=(0, top), ylim=(0, top), xlabel="measured, ms", ylabel="predicted, ms")
-    axes.set_title(title, loc="left", fontsize=10, color=INK)
+    axes.set_title(_label(title), loc="left", fontsize=10, color=INK)
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     return _svg(figure)
 
@@ -96,7 +107,7 @@ def frontier(
         axes.step(x, y, where="post", color=ORANGE, linewidth=1.6)
         axes.scatter(x, y, s=34, color=ORANGE, zorder=3, label="frontier")
     axes.set(xlabel="predicted latency, ms", ylabel="mAP of the proxy task")
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    axes.legend(frameon=False, fontsize=9, loc="best")
     return _svg(figure)
 
 
@@ -109,9 +120,9 @@ def breakdown(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
     for part in parts:
         widths = [values.get(part, 0.0) for _, values in rows]
         colour = PART_COLOURS.get(part, PURPLE)
-        axes.barh(positions, widths, left=left, color=colour, height=0.6, label=part)
+        axes.barh(positions, widths, left=left, color=colour, height=0.6, label=_label(part))
         for position, (start, width) in enumerate(zip(left, widths, strict=True)):
-            if width > 0.08 * max(sum(values.values()) for _, values in rows):
+            if width > 0.05 * max(sum(values.values()) for _, values in rows):
                 axes.text(
                     start + width / 2,
                     position,
@@ -122,7 +133,7 @@ def breakdown(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
                     fontsize=9,
                 )
         left = [start + width for start, width in zip(left, widths, strict=True)]
-    axes.set_yticks(list(positions), [name for name, _ in rows])
+    axes.set_yticks(list(positions), [_label(name) for name, _ in rows])
     axes.invert_yaxis()
     axes.set_xlabel("latency, ms")
     axes.grid(axis="y", visible=False)
