@@ -8,16 +8,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from .android_harness.protocol import HOST
 from .console import progress, stdout
 from .errors import JobFailed
 from .latency.estimate import Estimator
 from .latency.fit import fit
 from .latency.measuring import measure_files
 from .latency.profile import DeviceProfile, load_profile, save_profile
-from .latency.profiling import ProfilingPlan, profile_device
+from .latency.profiling import ProfilingPlan, profile_device, quick
 from .latency.store import MeasurementStore
 from .models.atomic import write_atomically
 from .models.data.digits import DigitsSettings
+from .models.detector import Detector
 from .models.genotype import Genotype
 from .models.graph import Graph
 from .models.proxy import BACKBONE, ProxySettings, prepare_proxy
@@ -26,10 +28,11 @@ from .models.recipes import RECIPES, Recipe
 from .models.space import MNASFPN, Space
 from .report.content import Shipped, write_report
 from .search.reward import PAPER_EXPONENT
-from .search.run import DIGITS, evaluation, search, search_plan
+from .search.run import DETECTOR, DIGITS, evaluation, search, search_plan
 from .search.study import Study, StudyPlan, Trial
 
 EXPORT_IMAGES = 32
+DIGIT_CLASSES = 10
 REPEATS = 3  # cells of the detectors whose latency is estimated
 
 
@@ -133,7 +136,7 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
         return load_profile(folder.profile)
     plan = ProfilingPlan(
         space=size.space,
-        detectors=(published("mobilenetv2-mnasfpn").graph(),),
+        detectors=(published(DETECTOR).graph(), _small_detector(size).graph()),
         seed=seed,
         calibration_heads=size.calibration_heads,
         validation_heads=size.validation_heads,
@@ -142,12 +145,19 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
         MeasurementStore(folder.store) as store,
         progress("1/6 profile this PC", quiet=quiet) as report,
     ):
-        measured = profile_device(HostDevice(), plan, store, progress=report)
+        measured = profile_device(HostDevice(), plan, store, quick(HOST), report)
     with progress("2/6 fit, validate ", quiet=quiet) as report:
         fitted = fit(measured)
         report(1, 1, str(fitted.validation))
     save_profile(fitted, folder.profile)
     return fitted
+
+
+def _small_detector(size: Size) -> Detector:
+    """What the proxy task trains, with the paper's cell: the winner shares all but the cell."""
+    proxy = size.proxy
+    head = published(DETECTOR).head
+    return Detector(proxy.backbone, head, proxy.predictor, DIGIT_CLASSES, proxy.input_size)
 
 
 def _search(folder: Folder, seed: int, quiet: bool, size: Size) -> tuple[Trial, StudyPlan]:
@@ -252,6 +262,7 @@ def _measure(
             HostDevice(),
             {file.path.name: file.path for file in files},
             store,
+            protocol=quick(HOST),
             progress=report,
         )
     shipped = []
