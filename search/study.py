@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
 from ..errors import InvalidInput, JobFailed
+from ..latency.database import DatabaseFile
 from .cells import Cell, canonical, cell_from_json, cell_to_json
 from .controllers import create_controller
 from .controllers.base import Controller, ControllerState
@@ -22,10 +20,6 @@ from .decisions import Choices
 from .evaluation import Attempt, Evaluation
 from .reward import Reward
 from .spaces import SearchSpace
-
-SCHEMA = 1
-APPLICATION_ID = 0x4D465053  # "MFPS", in the header of every file this class made
-BUSY_TIMEOUT_S = 30.0
 
 Status = Literal["pending", "finished", "failed"]
 
@@ -48,8 +42,6 @@ _TABLES = (
     )""",
     "CREATE INDEX trial_of_cell ON trial (cell, status)",
     "CREATE INDEX trial_of_batch ON trial (batch)",
-    f"PRAGMA application_id = {APPLICATION_ID}",
-    f"PRAGMA user_version = {SCHEMA}",
 )
 
 
@@ -107,13 +99,19 @@ class Trial:
     reused_from: int | None = None
 
 
-class Study:
-    """A study file. Use it as a context manager.
+class Study(DatabaseFile):
+    """A study file.
 
     Raises:
         InvalidInput: the file is no study, damaged, of another schema or of another plan.
         JobFailed: it cannot be written, or another process is running the same study.
     """
+
+    WHAT = "study"
+    APPLICATION_ID = 0x4D465053  # "MFPS"
+    SCHEMA = 1
+    TABLES = _TABLES
+    SYNCHRONOUS = "FULL"  # a trial is too dear to lose to a power cut
 
     def __init__(self, path: str | os.PathLike[str], plan: StudyPlan | None = None) -> None:
         """Open a study, or begin one.
@@ -122,44 +120,25 @@ class Study:
             plan: for a new file, what it will search; for an existing one, what it is expected to
                 hold. None opens an existing study under its own plan.
         """
-        self.path = Path(path)
-        if plan is None and not self.path.is_file():
-            raise InvalidInput(f"{self.path}: no such study; `mnasfpn search` makes one")
-        with self._clear_errors():
-            self._database = sqlite3.connect(
-                self.path, timeout=BUSY_TIMEOUT_S, isolation_level=None
-            )
-        try:
-            with self._clear_errors():
-                self.plan = self._open(plan)
-        except BaseException:
-            self._database.close()
-            raise
+        if plan is None and not Path(path).is_file():
+            raise InvalidInput(f"{path}: no such study; `mnasfpn search` makes one")
+        self._asked = plan
+        super().__init__(path)
 
-    def _open(self, plan: StudyPlan | None) -> StudyPlan:
-        application, schema = self._pragma("application_id"), self._pragma("user_version")
-        tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-        if (tables or plan is None) and application != APPLICATION_ID:
-            raise InvalidInput(f"{self.path} is an SQLite file, but not a study; give another path")
-        if tables and schema != SCHEMA:
+    def _prepare(self) -> None:
+        if self._asked is None and self._pragma("application_id") != self.APPLICATION_ID:
             raise InvalidInput(
-                f"{self.path} has study schema {schema}, this version reads {SCHEMA}; "
-                "use the version of mnasfpn that wrote it, or start a new study"
+                f"{self.path} is an SQLite file of something else, not a {self.WHAT}; give the "
+                "path of one, or of a new file"
             )
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        if not tables:
-            assert plan is not None
-            with self._transaction():
-                for statement in _TABLES:
-                    self._database.execute(statement)
-                text = msgspec.json.encode(plan).decode()
-                self._database.execute("INSERT INTO plan VALUES (?)", (text,))
-            return plan
-        stored = self._stored_plan()
-        if plan is not None:
-            _require_same_plan(self.path, stored, plan)
-        return stored
+        super()._prepare()
+        self.plan = self._stored_plan()
+        if self._asked is not None:
+            _require_same_plan(self.path, self.plan, self._asked)
+
+    def _begin(self) -> None:
+        text = msgspec.json.encode(self._asked).decode()
+        self._database.execute("INSERT INTO plan VALUES (?)", (text,))
 
     def _stored_plan(self) -> StudyPlan:
         row = self._database.execute("SELECT plan FROM plan").fetchone()
@@ -168,26 +147,10 @@ class Study:
         except msgspec.MsgspecError as error:
             raise InvalidInput(f"{self.path}: the stored plan is damaged: {error}") from None
 
-    def _pragma(self, name: str) -> int:
-        return int(self._database.execute(f"PRAGMA {name}").fetchone()[0])
-
-    def __enter__(self) -> Study:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        place: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._database.close()
-
     def __len__(self) -> int:
         """Trials proposed so far."""
-        return int(self._one("SELECT count(*) FROM trial"))
+        with self._clear_errors():
+            return self._one("SELECT count(*) FROM trial")
 
     def trials(self, status: Status | None = None) -> tuple[Trial, ...]:
         """All trials, or those of one status, in the order of proposal."""
@@ -282,11 +245,7 @@ class Study:
             )
 
     def _next_batch(self) -> int:
-        return int(self._one("SELECT coalesce(max(batch) + 1, 0) FROM trial"))
-
-    def _one(self, query: str) -> Any:
-        with self._clear_errors():
-            return self._database.execute(query).fetchone()[0]
+        return self._one("SELECT coalesce(max(batch) + 1, 0) FROM trial")
 
     def _trials(self, where: str, *values: object) -> tuple[Trial, ...]:
         order = "" if "ORDER BY" in where else "ORDER BY number"
@@ -319,35 +278,6 @@ class Study:
             )
         except (msgspec.MsgspecError, TypeError) as error:
             raise InvalidInput(f"{where}: the stored trial is damaged: {error}") from None
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        """All or nothing, also when interrupted in the middle."""
-        with self._clear_errors():
-            self._database.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                if self._database.in_transaction:  # a full disk has already rolled it back
-                    self._database.execute("ROLLBACK")
-                raise
-            self._database.execute("COMMIT")
-
-    @contextmanager
-    def _clear_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise JobFailed(
-                f"cannot use the study {self.path}: {error}; check the folder, its permissions "
-                "and the free space; all trials stored before are kept"
-            ) from None
-        except sqlite3.ProgrammingError:
-            raise  # ours
-        except sqlite3.DatabaseError as error:
-            raise InvalidInput(
-                f"{self.path} is not a study, or is damaged: {error}; give another path"
-            ) from None
 
 
 def _another_process(path: Path) -> str:

@@ -121,11 +121,11 @@ def test_files_that_are_no_study(tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     sql(other, "CREATE TABLE trial (number INTEGER)")
     for plan in (None, PLAN):
-        with pytest.raises(InvalidInput, match="an SQLite file, but not a study"):
+        with pytest.raises(InvalidInput, match="SQLite file of something else, not a study"):
             Study(other, plan)
     empty = tmp_path / "empty.db"
     empty.touch()
-    with pytest.raises(InvalidInput, match="an SQLite file, but not a study"):
+    with pytest.raises(InvalidInput, match="SQLite file of something else, not a study"):
         Study(empty)
 
 
