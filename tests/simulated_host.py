@@ -2,7 +2,8 @@
 
     python simulated_host.py SECONDS_PER_VISIT ARGUMENTS_OF_MNASFPN...
 
-The device reads the very files it is given and applies a law to the kernels in them.
+The device reads the very files it is given and applies a law to the kernels in them. With ``real``
+instead of a number, ``host`` is what it always is, and only the rest is tiny.
 """
 
 from __future__ import annotations
@@ -66,8 +67,10 @@ class SimulatedHost:
 
 
 if __name__ == "__main__":
-    SimulatedHost.seconds = float(sys.argv.pop(1))
-    mnasfpn.android_harness.host.HostDevice = SimulatedHost
+    seconds = sys.argv.pop(1)
+    if seconds != "real":
+        SimulatedHost.seconds = float(seconds)
+        mnasfpn.android_harness.host.HostDevice = SimulatedHost
     mnasfpn.search.spaces.search_space = lambda name, repeats=3: SearchSpace(TINY, repeats)
     mnasfpn.search.run.search_space = mnasfpn.search.spaces.search_space
     mnasfpn.search.run.search_plan = functools.partial(
