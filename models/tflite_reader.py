@@ -78,6 +78,8 @@ def read_tflite(source: str | os.PathLike[str] | bytes) -> Graph:
             f"{what} is damaged, or no runtime would take it: {error}; "
             "expected a whole TensorFlow Lite file: download or convert it again"
         ) from error
+    except InvalidModelFile as error:
+        raise InvalidModelFile(f"{what}: {error}") from None
 
 
 @dataclass
@@ -94,7 +96,7 @@ class _Reader:
         subgraphs = self.model.tables(2)
         if len(subgraphs) != 1:
             raise InvalidModelFile(
-                f"the model has {len(subgraphs)} subgraphs, expected 1: control flow (while, if) "
+                f"{len(subgraphs)} subgraphs, expected 1: control flow (while, if) "
                 "cannot be estimated; convert the inference function without it"
             )
         (subgraph,) = subgraphs
