@@ -1,0 +1,127 @@
+"""``python -m mnasfpn.benchmarks.this_pc``: profile this PC, and say how good its predictions are.
+
+Beside the table with regressions and calibration: the same without the table, and the plain sum of
+the table, so that each part shows its worth.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from ..android_harness.host import HostDevice
+from ..console import command, progress
+from ..latency.calibration import Calibration
+from ..latency.estimate import Estimator
+from ..latency.fit import fit
+from ..latency.profile import DeviceProfile
+from ..latency.profiling import ProfilingPlan, profile_device
+from ..latency.selection import head_graph
+from ..latency.store import MeasurementStore
+from ..latency.summary import validation_rows
+from ..latency.validation import Agreement, agreement
+from ..models.atomic import write_atomically
+from ..models.published import published
+
+OUT = Path(__file__).parent / "results"
+
+
+def variants(profile: DeviceProfile) -> dict[str, Agreement]:
+    """The held-out heads, predicted with parts of the method left out."""
+    uncalibrated = replace(profile, calibration=_identity(profile))
+    return {
+        "table, regression, calibration": _agreement(profile),
+        "regression and calibration, no table": _agreement(replace(profile, table=())),
+        "plain sum of the table": _agreement(uncalibrated),
+    }
+
+
+def _identity(profile: DeviceProfile) -> Calibration:
+    """No calibration: every kernel as measured alone, nothing for partitions."""
+    return replace(
+        profile.require_calibration(),
+        factors={},
+        intercept_us=0.0,
+        partition_us=0.0,
+        crossing_us_per_mb=0.0,
+        weights_us_per_mb=0.0,
+    )
+
+
+def _agreement(profile: DeviceProfile) -> Agreement:
+    heads = profile.heads_for("validation")
+    estimator = Estimator(profile)
+    graphs = (head_graph(head.genotype, head.channels, head.input_size) for head in heads)
+    predicted = np.asarray([estimator.estimate(graph).latency_ms for graph in graphs])
+    return agreement(np.asarray([head.latency_ms for head in heads]), predicted)
+
+
+def markdown(profile: DeviceProfile, found: dict[str, Agreement]) -> str:
+    validation = profile.validation
+    assert validation is not None
+    device = profile.device
+    lines = [
+        "# How well a PC's latencies are predicted",
+        "",
+        f"Provenance: {profile.provenance}, on one pinned core of {device.soc}, {device.runtime}. "
+        f"{len(profile.table)} kernels; {len(profile.heads_for('calibration'))} random heads of "
+        f"the MnasFPN space to calibrate on, {validation.accuracy.models} others to validate on, "
+        f"each measured twice. {profile.measuring.unstable:.1%} of the measurements are UNSTABLE.",
+        "",
+        "| figure | prediction | 95 % interval | measured again (noise floor) |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in validation_rows(validation)),
+        "",
+        "| variant | R2 | RMSPE | within 5 % | within 10 % | Kendall tau |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {name} | {a.r2.value:.4f} | {a.rmspe.value:.1%} | {a.within_5.value:.0%} | "
+        f"{a.within_10.value:.0%} | {a.kendall_tau.value:.3f} |"
+        for name, a in found.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+@click.group()
+def group() -> None:
+    """Only carries the one command below."""
+
+
+@command(group, name="this-pc")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Raw runs; an interrupted benchmark goes on with the same file.",
+)
+@click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
+def main(store: Path, out: Path, as_json: bool) -> dict[str, object]:
+    """Profile this PC in full and validate on 40 held-out heads."""
+    plan = ProfilingPlan(detectors=(published("mobilenetv2-mnasfpn").graph(),))
+    with (
+        MeasurementStore(store) as runs,
+        progress("profiling this PC", quiet=as_json) as report,
+    ):
+        profile = fit(profile_device(HostDevice(), plan, runs, progress=report))
+    found = variants(profile)
+    result = {
+        "device": asdict(profile.device),
+        "unstable": profile.measuring.unstable,
+        "validation": asdict(profile.validation) if profile.validation else None,
+        "variants": {name: asdict(value) for name, value in found.items()},
+    }
+    write_atomically(out / "this_pc.json", json.dumps(result, indent=1) + "\n")
+    text = markdown(profile, found)
+    write_atomically(out / "this_pc.md", text)
+    if not as_json:
+        click.echo(text)
+    return result
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m mnasfpn.benchmarks.this_pc")
