@@ -142,7 +142,7 @@ def plan_parts(estimator: Estimator, plan: ExecutionPlan) -> dict[str, float]:
 
     for kernel in plan.kernels:
         found = estimator.kernel(kernel)
-        if found is None:
+        if found.source == "bound":
             raise NotCovered(
                 f"profile {estimator.profile.name!r} knows nothing about {kernel.signature!r}, so "
                 "there is nothing to transfer; choose other models to measure"
