@@ -195,7 +195,10 @@ def _published_systems(estimator: Estimator) -> Section:
 
 
 def _breakdown(estimator: Estimator, detectors: dict[str, Detector]) -> Section:
-    found = {name: estimator.estimate(detector.graph()) for name, detector in detectors.items()}
+    found = {
+        name: estimator.estimate(detector.graph(), allow_gaps=True)
+        for name, detector in detectors.items()
+    }
     svg = plots.breakdown([(name, value.by_part_ms) for name, value in found.items()])
     caption = "Estimated milliseconds; overhead is what no kernel measured alone shows."
     first, value = next(iter(found.items()))
@@ -211,7 +214,14 @@ def _breakdown(estimator: Estimator, detectors: dict[str, Detector]) -> Section:
     summary = Table(("model", "ms", f"interval ({value.coverage:.0%})", "ms known from"), rows)
     return Section(
         "Where does the time go?",
-        (f"The last table has the {MOST_KERNELS} costliest kernels of {first}.",),
+        (
+            f"The last table has the {MOST_KERNELS} costliest kernels of {first}.",
+            *(
+                f"{name} has kernels that the profile does not cover: {', '.join(value.uncovered)}."
+                for name, value in found.items()
+                if value.uncovered
+            ),
+        ),
         ((svg, caption),),
         (summary, _costliest(value)),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,6 +37,11 @@ def _svg(figure: Figure) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "mnasfpn", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return inline(text.getvalue())
+
+
+def _legend(axes: Axes, **place: Any) -> None:
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=9, **place)
 
 
 def inline(svg: str) -> str:
@@ -84,7 +89,7 @@ def predicted_against_measured(
     axes.scatter(measured_ms, predicted_ms, s=22, color=BLUE, zorder=3, label="held-out model")
     axes.set(xlim=(0, top), ylim=(0, top), xlabel="measured, ms", ylabel="predicted, ms")
     axes.set_title(_label(title), loc="left", fontsize=10, color=INK)
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    _legend(axes, loc="upper left")
     return _svg(figure)
 
 
@@ -107,7 +112,7 @@ def frontier(
         axes.step(x, y, where="post", color=ORANGE, linewidth=1.6)
         axes.scatter(x, y, s=34, color=ORANGE, zorder=3, label="frontier")
     axes.set(xlabel="predicted latency, ms", ylabel="mAP of the proxy task")
-    axes.legend(frameon=False, fontsize=9, loc="best")
+    _legend(axes, loc="best")
     return _svg(figure)
 
 
@@ -137,7 +142,5 @@ def breakdown(rows: Sequence[tuple[str, dict[str, float]]]) -> str:
     axes.invert_yaxis()
     axes.set_xlabel("latency, ms")
     axes.grid(axis="y", visible=False)
-    axes.legend(
-        frameon=False, fontsize=9, ncols=len(parts), loc="lower right", bbox_to_anchor=(1, 1)
-    )
+    _legend(axes, ncols=len(parts), loc="lower right", bbox_to_anchor=(1, 1))
     return _svg(figure)
