@@ -96,7 +96,7 @@ class _Reader:
         subgraphs = self.model.tables(2)
         if len(subgraphs) != 1:
             raise InvalidModelFile(
-                f"{len(subgraphs)} subgraphs, expected 1: control flow (while, if) "
+                f"it has {len(subgraphs)} subgraphs, expected 1: control flow (while, if) "
                 "cannot be estimated; convert the inference function without it"
             )
         (subgraph,) = subgraphs
