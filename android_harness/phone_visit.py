@@ -26,30 +26,31 @@ _REPORT = re.compile(
 )
 _CLOCK = re.compile(r"(\d+)m([\d.]+)s")
 
-#: Placeholders in capitals; POSIX shell, as Android's mksh understands it.
+#: Placeholders in capitals; POSIX shell, as Android's mksh understands it. The program, when it ends,
+#: ends the sleep that limits its time; a sleep that ends by itself has the program killed. So neither
+#: outlives the other; a lost connection (adbd then sends SIGHUP) changes nothing about that.
 _SCRIPT = """cd FOLDER || exit 1
-rm -f run.late run.affinity run.nap
+trap '' HUP
+rm -f run.affinity
 begun= ended= late= affinity=
 read begun rest 2>/dev/null </proc/uptime
-COMMAND </dev/null &
-tool=$!
-echo $tool >run.pid
+sleep SECONDS </dev/null >/dev/null 2>&1 &
+time_is_up=$!
 (
-    sleep SECONDS &
-    echo $! >run.nap
-    wait $!
-    : >run.late
-    kill -9 $tool
-) </dev/null >/dev/null 2>&1 &
-watchdog=$!
-wait $tool
+    COMMAND </dev/null &
+    echo $! >run.pid
+    wait $! 2>/dev/null
+    rc=$?
+    kill -9 $time_is_up
+    exit $rc
+) &
+runner=$!
+wait $time_is_up 2>/dev/null && late=yes && read -r tool <run.pid && kill -9 $tool
+wait $runner
 rc=$?
-kill -9 $watchdog 2>/dev/null
-[ -e run.nap ] && read -r nap <run.nap && kill $nap 2>/dev/null
 read ended rest 2>/dev/null </proc/uptime
-[ -e run.late ] && late=yes
 [ -e run.affinity ] && read -r affinity <run.affinity
-rm -f run.pid run.nap
+rm -f run.pid
 echo "MARK rc=$rc begun=$begun ended=$ended late=$late affinity=$affinity"
 times
 exit 0

@@ -46,7 +46,7 @@ class Protocol:
         extra_rounds: more rounds for models that are not VALID after ``rounds``.
         warmup_runs, warmup_min_s, runs, min_s, max_s, timeout_s: one visit; see ``RunSettings``.
         sentinel_every: the sentinel is visited once per this many models, and at both ends.
-        max_spread: between processes. Source: 5 %, microsoft/nn-Meter discussion 119.
+        max_spread: between processes. Source: 5 %, microsoft/nn-Meter issue 119.
         max_sentinel_drift: of the sentinel beside a run, from its median over the campaign.
         min_clock_share: effective frequency of a run, as a share of the best run's.
         max_thermal_status: Android's scale; 0 is none, 1 is light throttling.

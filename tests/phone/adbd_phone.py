@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mnasfpn.android_harness.adb import AdbDevice
+
 HERE = Path(__file__).parent
 
 
@@ -116,6 +118,22 @@ class Phone:
     def set_properties(self, properties: Mapping[str, str]) -> None:
         lines = [f"{key}={value}\n" for key, value in {**PROPERTIES, **properties}.items()]
         (self.folder / "system/build.prop").write_text("".join(lines))
+
+    def processes(self) -> list[str]:
+        """Command lines of all that runs on the phone, but for init, adbd and who is asking."""
+        asking = "ps -A -o ARGS"
+        _, init, *lines = AdbDevice(self.serial).shell(asking).stdout.splitlines()
+        assert init.startswith("bash ")
+        return [line for line in lines if not line.endswith("/adbd") and line != asking]
+
+    def becomes_idle(self, patience_s: float = 20) -> bool:
+        """Whether nothing but the phone itself runs on it, now or soon."""
+        deadline = time.monotonic() + patience_s
+        while self.processes():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
 
     def start(self) -> Phone:
         environment = dict(os.environ, PHONE_DISK=self.disk)

@@ -8,7 +8,6 @@ import signal
 import struct
 import subprocess
 import sys
-import textwrap
 import threading
 import time
 import warnings
@@ -52,8 +51,7 @@ def runs(device: AndroidDevice, jobs: list[Job], settings: RunSettings = SETTING
 
 def programs_on(phone: Phone) -> int:
     """Benchmark programs running on the phone."""
-    processes = AdbDevice(phone.serial).shell("ps -A -o ARGS").stdout.splitlines()
-    return sum(line.startswith("sh ./benchmark_model --graph=") for line in processes)
+    return sum(line.startswith("sh ./benchmark_model --graph=") for line in phone.processes())
 
 
 @pytest.fixture
@@ -252,7 +250,7 @@ def test_a_bad_model_costs_one_run(phone: Phone, device: AndroidDevice, tmp_path
     assert (first.error, last.error) == ("", "")
     for run, (does, says) in zip(bad, BAD_MODELS.items(), strict=True):
         assert re.search(says, run.error), does
-    assert programs_on(phone) == 0
+    assert phone.becomes_idle()
 
 
 def test_nothing_works(device: AndroidDevice, tmp_path: Path) -> None:
@@ -273,8 +271,8 @@ from pathlib import Path
 from mnasfpn.android_harness.android import AndroidDevice
 from mnasfpn.android_harness.device import Job, RunSettings
 
-serial, tool, *models = sys.argv[1:]
-settings = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=5, timeout_s=60)
+serial, tool, timeout_s, *models = sys.argv[1:]
+settings = RunSettings(warmup_runs=1, runs=20, min_s=0, max_s=1, timeout_s=float(timeout_s))
 with AndroidDevice(serial, Path(tool)) as device:
     jobs = [Job(model, Path(model)) for model in models]
     for job, run in device.run_round(jobs, settings, 0):
@@ -283,11 +281,16 @@ with AndroidDevice(serial, Path(tool)) as device:
 
 
 @pytest.fixture
-def child(phone: Phone, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """A campaign in a process of its own, in the middle of a model that hangs."""
+def child(
+    request: pytest.FixtureRequest, phone: Phone, tmp_path: Path
+) -> Iterator[subprocess.Popen[str]]:
+    """A campaign in a process of its own, in the middle of a model that hangs.
+
+    Parametrised, it is the time that a visit may take, in seconds.
+    """
     jobs = [job(tmp_path, "a", "us=1200"), job(tmp_path, "b", "hang")]
     process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(CHILD), phone.serial, TOOL]
+        [sys.executable, "-c", CHILD, phone.serial, TOOL, str(getattr(request, "param", 60))]
         + [str(at.model) for at in jobs],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -314,9 +317,20 @@ def test_kill_9_of_our_own_process(
     assert phone.get_state("settings/global/stay_on_while_plugged_in") == "7"
     with AndroidDevice(phone.serial, TOOL) as device:
         assert not runs(device, good_jobs(tmp_path, 1))[0].error
-        assert programs_on(phone) == 0
+        assert phone.becomes_idle()
     assert phone.get_state("settings/global/stay_on_while_plugged_in") == "0"
     assert phone.get_state("wakefulness") == "Asleep"
+
+
+@pytest.mark.parametrize("child", [4], indirect=True)
+def test_a_program_nobody_waits_for_is_ended_on_the_phone(
+    phone: Phone, child: subprocess.Popen[str]
+) -> None:
+    """Its time is up whether or not the connection still stands."""
+    child.kill()
+    child.wait()
+    assert programs_on(phone) == 1
+    assert phone.becomes_idle()
 
 
 def test_ctrl_c(phone: Phone, child: subprocess.Popen[str]) -> None:
@@ -324,7 +338,7 @@ def test_ctrl_c(phone: Phone, child: subprocess.Popen[str]) -> None:
     assert child.wait(20) != 0
     assert child.stderr
     assert "KeyboardInterrupt" in child.stderr.read()
-    assert programs_on(phone) == 0
+    assert phone.becomes_idle()
     assert phone.get_state("settings/global/stay_on_while_plugged_in") == "0"
 
 

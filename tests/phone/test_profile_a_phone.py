@@ -145,6 +145,7 @@ def test_nothing_of_ours_but_the_program_stays(phone: Phone, tmp_path: Path) -> 
         runs(device, [job(tmp_path, "a", "us=1200")])
     left = {path.name for path in (phone.folder / "data" / FOLDER[len("/data/") :]).iterdir()}
     assert left <= {"benchmark_model", "run.affinity"}
+    assert phone.becomes_idle()
 
 
 def test_a_phone_too_old_for_separate_streams(phone: Phone, tmp_path: Path) -> None:
