@@ -181,8 +181,8 @@ def markdown(rows: Sequence[Row]) -> str:
         "",
         "Provenance: published; others measured these latencies. The new phone's k models are "
         f"drawn at random {DRAWS} times; figures are medians over the draws, of models that "
-        "were not drawn. From scratch: rates fitted on the same k alone. Where models are alike and "
-        "the arithmetic is another (cells, float to int8), the old phone has little to tell.",
+        "were not drawn. From scratch: rates fitted on the same k alone. Where models are alike "
+        "and the arithmetic is another (cells, float to int8), the old phone has little to tell.",
         "",
         "| what | k | transfer: MAPE | within 10 % | from scratch: MAPE | within 10 % |",
         "|---|---|---|---|---|---|",

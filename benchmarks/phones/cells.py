@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from ...latency.execution import BUILTIN, execution_plan
 from ...latency.features import Matrix
+from ...latency.kernels import Kernel
 from ...latency.whole_models import RatesFit, TimedModel, fit_rates
 from .figures import Figures, Rows, figures, latency_columns, number, read_rows
 from .nasbench201 import Folding, network
@@ -30,12 +32,15 @@ def timed_cells(rows: Rows, column: str, rule: Folding | str) -> list[TimedModel
     found = []
     for row in rows:
         if row[column] and number(row, column) > LEAST_MS:
-            every_edge = rule == ALL_EDGES
-            folding = rule if isinstance(rule, Folding) else Folding.NOTHING
-            graph = network(row["arch_str"], folding, every_edge)
-            kernels = execution_plan(graph, BUILTIN).kernels
+            kernels = _executed(row["arch_str"], rule)
             found.append(TimedModel(row["nb201_index"], kernels, number(row, column)))
     return found
+
+
+@lru_cache(maxsize=1 << 13)  # the same cells again for every phone
+def _executed(cell: str, rule: Folding | str) -> tuple[Kernel, ...]:
+    folding = rule if isinstance(rule, Folding) else Folding.NOTHING
+    return execution_plan(network(cell, folding, rule == ALL_EDGES), BUILTIN).kernels
 
 
 def compare_rules(train: Rows, test: Rows, column: str) -> list[Figures]:
