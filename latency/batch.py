@@ -321,10 +321,11 @@ def _inputs(tables: Tables, w: _Wiring) -> tuple[Array, Array, Array]:
         input, gates counted in :data:`GATES`; [B, n] bits of features the interpreter reads.
     """
     waits = tables.waits.ravel().astype(np.int16).take(w.pair)
-    weights = tables.direct.ravel().astype(np.int32).take(w.pair)
+    gates = w.gated.any()
+    weights = tables.direct.ravel().astype(np.int32 if gates else np.int16).take(w.pair)
     direct = weights.copy()
     weights *= 2
-    if w.gated.any():
+    if gates:
         # The coarser input is read twice: squeezed as soon as it is there, and merged. Its gate
         # leaves and enters.
         first = w.source[:, 0] >= w.source[:, 1]
@@ -336,7 +337,7 @@ def _inputs(tables: Tables, w: _Wiring) -> tuple[Array, Array, Array]:
 
 def _run_cell(phase: Array, w: _Wiring, waits: Array, weights: Array) -> Array:
     """Phases of a cell's blocks, written to ``phase``; [B, n] tensors that cross within each."""
-    crossing = np.zeros(w.level.shape, np.int32)
+    crossing = np.zeros(w.level.shape, weights.dtype)
     features = phase.ravel()
     for block in range(len(w.level)):
         merged = features.take(w.flat[block, 0]) + waits[block, 0]
