@@ -322,7 +322,7 @@ def _inputs(tables: Tables, w: _Wiring) -> tuple[Array, Array, Array]:
     """
     waits = tables.waits.ravel().astype(np.int16).take(w.pair)
     gates = w.gated.any()
-    weights = tables.direct.ravel().astype(np.int32 if gates else np.int16).take(w.pair)
+    weights: Array = tables.direct.ravel().astype(np.int32 if gates else np.int16).take(w.pair)
     direct = weights.copy()
     weights *= 2
     if gates:
