@@ -11,11 +11,9 @@ help: ## what can be made
 
 install: $(STAMP) ## create .venv with everything the project uses
 
-# torch first, by its exact version: a plain `torch` pulls gigabytes of GPU libraries.
+# The CPU build of torch is preferred to the GPU one wherever an index of pip has it.
 $(STAMP): setup.cfg pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet $(shell grep '^torch==' constraints.txt)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
 
@@ -29,7 +27,7 @@ lint: $(STAMP) ## ruff and mypy
 	cd $(VENV)/types && ../bin/mypy --config-file ../../pyproject.toml -p mnasfpn
 
 test: lint ## ruff, mypy and the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 CPU ?= cortex-a76
 phone: $(STAMP) ## start a virtual ARM phone (CPU=cortex-a76 or cortex-a53) behind a real adbd

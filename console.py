@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 FAILED = 1  # exit code of a job that did not reach its end
 PIPE_WIDTH = 160
+EXTRAS = {  # which extra of setup.cfg brings a library that not every installation has
+    "keras": "train",
+    "pycocotools": "train",
+    "tensorflow": "train",
+    "torch": "search",
+    "ray": "dist",
+    "jinja2": "report",
+    "matplotlib": "report",
+}
 
 
 def command(group: click.Group, **options: Any) -> Callable[[Callable[..., Any]], click.Command]:
@@ -40,6 +49,16 @@ def command(group: click.Group, **options: Any) -> Callable[[Callable[..., Any]]
                 )
             except BrokenPipeError:
                 raise  # whoever read our output has seen enough, as ``head`` does
+            except ModuleNotFoundError as error:
+                library = (error.name or "").partition(".")[0]
+                if library not in EXTRAS:
+                    raise
+                extra = EXTRAS[library]
+                _fail(
+                    f"this needs {library}, which is not installed; run `pip install "
+                    f"'mnasfpn[{extra}]'` (or 'mnasfpn[all]' for all commands)",
+                    FAILED,
+                )
             except OSError as error:
                 # The system's own words name what and where.
                 _fail(

@@ -72,7 +72,8 @@ def why_no_phone() -> str:
     if tried.returncode:
         return f"this machine allows no name spaces: {tried.stderr.strip()}"
     installed = subprocess.run([HERE / "install"], capture_output=True, text=True)
-    return installed.stderr.strip()[-300:] if installed.returncode else ""
+    why = installed.stderr.strip()[-300:] or f"tests/phone/install exits {installed.returncode}"
+    return why if installed.returncode else ""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Phones for tests, and an adb server of our own so that no other is touched."""
+"""Phones for tests, on an adb server that no other phone knows."""
 
 from __future__ import annotations
 
@@ -18,25 +18,17 @@ for name in ("adbd_phone", "cable"):  # modules beside this file, importable by 
         sys.modules[name] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules[name])
 
-from adbd_phone import Phone, free_port, why_no_phone  # noqa: E402
+from adbd_phone import Phone, why_no_phone  # noqa: E402
 
 TOOL = HERE / "recorded_benchmark_model"
 
 
 @pytest.fixture(scope="session")
-def adb_server() -> Iterator[int]:
+def adb_server(own_adb_server: int) -> int:
     """The port of an adb server that knows only the phones of these tests."""
-    import adbutils
-
     if reason := why_no_phone():
         pytest.skip(reason)
-    port = free_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
-        patch.setenv("ADB_MDNS", "0")  # looks for no phones but those it is told of,
-        patch.setenv("ADB_LIBUSB", "0")  # and starts in no time
-        yield port
-        adbutils.AdbClient().server_kill()
+    return own_adb_server
 
 
 @pytest.fixture

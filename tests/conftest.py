@@ -1,0 +1,47 @@
+"""For every test: what a run may depend on, in which order the files run, and no leftovers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from mnasfpn.tests.phone.adbd_phone import free_port
+
+# The same examples every time, and as many on a busy machine as on an idle one.
+settings.register_profile(
+    "mnasfpn",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("mnasfpn")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of a file share its fixtures, so one process runs them all; the longest go first.
+
+    Phone tests are one group, since together they are the longest.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (not item.get_closest_marker("phone"), item.path not in slow))
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_adb_server() -> Iterator[int]:
+    """The port of an adb server that is nobody else's, and is gone when the tests end."""
+    import adbutils
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ANDROID_ADB_SERVER_PORT", str(free_port()))
+        patch.setenv("ADB_MDNS", "0")  # looks for no phones but those it is told of,
+        patch.setenv("ADB_LIBUSB", "0")  # and starts in no time
+        client = adbutils.AdbClient()
+        yield client.port
+        client.server_kill()
