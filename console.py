@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -39,6 +40,8 @@ def command(group: click.Group, **options: Any) -> Callable[[Callable[..., Any]]
     def wrap(function: Callable[..., Any]) -> click.Command:
         @functools.wraps(function)
         def run(as_json: bool, **arguments: Any) -> None:
+            # TensorFlow's remarks about its own build tell our users nothing.
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
             try:
                 result = function(as_json=as_json, **arguments)
             except MnasFpnError as error:
