@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .search.frontier import Finalist, FrontierRow
 
 
+MOST_PARTS = 6  # of an estimate, on one line
+
+
 def print_models(rows: Sequence[PublishedRow]) -> None:
     print_table(
         "Systems of the paper, counted on their graphs (320x320)",
@@ -85,15 +88,20 @@ def print_fit(fitted: DeviceProfile) -> None:
 def print_estimates(found: dict[str, LatencyEstimate], layers: bool) -> None:
     """Latency, interval and parts of each model; ``layers`` adds a row for each kernel."""
     for name, value in found.items():
-        parts = ", ".join(f"{part} {ms:.2f}" for part, ms in value.by_part_ms.items())
         say(
             f"{name}: {value.latency_ms:.2f} ms ({value.low_ms:.2f} to {value.high_ms:.2f} ms "
             f"with {value.coverage:.0%}), {value.provenance}",
             "bold",
         )
-        say(f"  {parts} ms")
-        for signature in value.uncovered:
-            say(f"  not covered, not in the sum: {signature}", "yellow")
+        say(f"  {_parts(value)} ms")
+        if value.uncovered:
+            say(
+                f"  the profile knows {value.covered_layers:.1%} of the layers and "
+                f"{value.covered_madds:.1%} of the multiply-adds; of others only bounds:",
+                "yellow",
+            )
+        for signature, low_ms, high_ms in _bounded(value):
+            say(f"  {low_ms:.4f} to {high_ms:.4f} ms in all: {signature}", "yellow")
         if layers:
             print_table(
                 "",
@@ -104,6 +112,26 @@ def print_estimates(found: dict[str, LatencyEstimate], layers: bool) -> None:
                 ],
             )
     say(f"profile: {next(iter(found.values())).accuracy}")
+
+
+def _parts(value: LatencyEstimate) -> str:
+    """The parts that take most; foreign networks have many small ones."""
+    parts = sorted(value.by_part_ms.items(), key=lambda part: -part[1])
+    shown = [f"{part} {ms:.2f}" for part, ms in parts[:MOST_PARTS]]
+    if len(parts) > MOST_PARTS:
+        shown.append(f"others {sum(ms for _, ms in parts[MOST_PARTS:]):.2f}")
+    return ", ".join(shown)
+
+
+def _bounded(value: LatencyEstimate) -> list[tuple[str, float, float]]:
+    """(signature, lower bound, upper bound) of kernels that are not covered, the largest first."""
+    bounds = dict.fromkeys(value.uncovered, (0.0, 0.0))
+    for item in value.contributions:
+        if item.source == "bound":
+            low_ms, high_ms = bounds[item.kernel]
+            bounds[item.kernel] = (low_ms + item.low_ms, high_ms + item.high_ms)
+    ranked = sorted(bounds.items(), key=lambda entry: -entry[1][1])
+    return [(signature, low_ms, high_ms) for signature, (low_ms, high_ms) in ranked]
 
 
 def print_frontier(found: Sequence[FrontierRow]) -> None:

@@ -191,9 +191,9 @@ class _Writer:
         found = {}
         for step in execution_plan(graph, self.runtime).steps:
             latency = self.estimator.kernel(step.kernel)
-            if latency is None:
+            if latency.source == "bound":
                 self.tables.unknown.append(step.kernel.signature)
-            found[step.layers[-1]] = latency.latency_us if latency else 0.0
+            found[step.layers[-1]] = latency.latency_us
         return found
 
     def crossing_us(self, *layers: Layer) -> float:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..errors import NotCovered
 from ..models.graph import Graph
+from .bounds import Rates, rates
 from .execution import ExecutionPlan, execution_plan, runtime_named
 from .kernels import Kernel
 from .profile import DeviceProfile
 from .table import TableRow, look_up_table
 
-Source = Literal["table", "regression", "extrapolation"]
+Source = Literal["table", "regression", "extrapolation", "bound"]
 
 LEAST_NET_SHARE = 0.05  # of a row, left after the interpreter's call is taken off
 EXTRAPOLATION_PENALTY = 2.0  # on a regression's error outside what was measured
@@ -28,12 +30,16 @@ class KernelLatency:
         net_us: measured or predicted alone, without the call of the interpreter.
         latency_us: what it adds to a whole model: the same, calibrated.
         error: relative half width of the 90 % interval of a regression; 0 for a table row.
+        low_us, high_us: where ``source`` is ``bound``: the kernel is not known, and its latency
+            somewhere in between; ``latency_us`` is the geometric mean. Else both ``latency_us``.
     """
 
     net_us: float
     latency_us: float
     source: Source
     error: float
+    low_us: float
+    high_us: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,9 @@ class Contribution:
         layers: of the graph, that this kernel computes.
         kernel: signature.
         partition: index in the execution plan.
+        low_ms, high_ms: bounds of a kernel the profile knows nothing about; ``latency_ms`` is
+            their geometric mean. Of other kernels, ``latency_ms``.
+        madds: multiply-adds.
     """
 
     layers: tuple[str, ...]
@@ -52,6 +61,9 @@ class Contribution:
     delegated: bool
     latency_ms: float
     source: Source
+    low_ms: float
+    high_ms: float
+    madds: int
 
     @property
     def part(self) -> str:
@@ -65,11 +77,12 @@ class LatencyEstimate:
 
     Args:
         low_ms, high_ms: hold the measured latency with probability ``coverage``, for models like
-            those the profile was fitted on.
+            those the profile was fitted on; wider by the bounds of kernels that are not covered.
         overhead_ms: intercept, delegate partitions and what crosses them.
         contributions: of every kernel, in execution order; with the overhead they add up to
             ``latency_ms``.
-        uncovered: signatures of kernels the profile knows nothing about; they are not in the sum.
+        uncovered: signatures of kernels the profile knows nothing about, each once; their bounds
+            are in the interval and in ``contributions``.
         accuracy: one line of the profile's validation.
         provenance: of the profile: measured, published or simulated.
     """
@@ -101,6 +114,21 @@ class LatencyEstimate:
             sources[contribution.source] = share
         return sources
 
+    @property
+    def covered_layers(self) -> float:
+        """Share of the executed layers whose kernels the profile knows something about."""
+        return self._covered(lambda contribution: len(contribution.layers))
+
+    @property
+    def covered_madds(self) -> float:
+        """The same of the multiply-adds; 1 where there are none."""
+        return self._covered(lambda contribution: contribution.madds)
+
+    def _covered(self, amount: Callable[[Contribution], int]) -> float:
+        total = sum(map(amount, self.contributions))
+        known = sum(amount(item) for item in self.contributions if item.source != "bound")
+        return known / total if total else 1.0
+
 
 class Estimator:
     """A profile made ready to estimate many models; kernels are looked up once.
@@ -114,67 +142,72 @@ class Estimator:
         self.calibration = profile.require_calibration()
         self.runtime = runtime_named(profile.runtime)
         self._table = look_up_table(profile.table)
-        self._known: dict[Kernel, KernelLatency | None] = {}
+        self._known: dict[Kernel, KernelLatency] = {}
 
-    def kernel(self, kernel: Kernel) -> KernelLatency | None:
-        """What the profile says of a kernel; None if it says nothing."""
+    @functools.cached_property
+    def _rates(self) -> Rates:
+        return rates(self.profile)
+
+    def kernel(self, kernel: Kernel) -> KernelLatency:
+        """What the profile says of a kernel, or between what it must lie if it says nothing."""
         if kernel not in self._known:
             self._known[kernel] = self._find(kernel)
         return self._known[kernel]
 
-    def _find(self, kernel: Kernel) -> KernelLatency | None:
+    def _find(self, kernel: Kernel) -> KernelLatency:
         found = uncalibrated(self.profile, self._table, kernel)
         if found is None:
-            return None
+            bound = self._rates.bound(kernel)
+            middle_us = bound.middle_us
+            return KernelLatency(middle_us, middle_us, "bound", 0.0, bound.low_us, bound.high_us)
         net_us, source, error = found
-        return KernelLatency(net_us, self.calibration.kernel_us(kernel, net_us), source, error)
+        latency_us = self.calibration.kernel_us(kernel, net_us)
+        return KernelLatency(net_us, latency_us, source, error, latency_us, latency_us)
 
     def estimate(self, graph: Graph, allow_gaps: bool = False) -> LatencyEstimate:
         """Latency of a graph; layers that reach no output cost nothing.
 
         Args:
-            allow_gaps: name what the profile knows nothing about in ``uncovered`` instead of
-                raising.
+            allow_gaps: name and bound what the profile knows nothing about instead of raising.
 
         Raises:
             NotCovered: a kernel has no row and its kind no regression.
         """
         plan = execution_plan(graph, self.runtime)
-        contributions, uncovered, errors = self._contributions(plan)
+        contributions, errors_us = self._contributions(plan)
+        unknown = [item for item in contributions if item.source == "bound"]
+        uncovered = tuple(dict.fromkeys(item.kernel for item in unknown))
         if uncovered and not allow_gaps:
             raise NotCovered(
                 f"profile {self.profile.name!r} knows nothing about {len(uncovered)} kernels of "
                 f"this model, first {uncovered[0]!r}; measure them, or allow gaps to have them "
-                "named beside the sum of the rest"
+                "named and bounded"
             )
         overhead_ms = self.calibration.overhead_us(plan) / 1e3
         latency_ms = overhead_ms + sum(item.latency_ms for item in contributions)
+        known_ms = latency_ms - sum(item.latency_ms for item in unknown)
         # A regression may err alike on all its kernels, but not as the calibration does.
-        error = math.hypot(self.calibration.error, sum(errors) / 1e3 / latency_ms)
+        regression = sum(errors_us) / 1e3 / known_ms if known_ms > 0 else 0.0
+        error = math.hypot(self.calibration.error, regression)
         validation = self.profile.validation
         return LatencyEstimate(
             latency_ms=latency_ms,
-            low_ms=latency_ms / (1 + error),
-            high_ms=latency_ms * (1 + error),
+            low_ms=known_ms / (1 + error) + sum(item.low_ms for item in unknown),
+            high_ms=known_ms * (1 + error) + sum(item.high_ms for item in unknown),
             coverage=self.calibration.coverage,
             overhead_ms=overhead_ms,
             contributions=tuple(contributions),
-            uncovered=tuple(uncovered),
+            uncovered=uncovered,
             accuracy=str(validation) if validation else "not validated on held-out models",
             provenance=self.profile.provenance,
         )
 
-    def _contributions(
-        self, plan: ExecutionPlan
-    ) -> tuple[list[Contribution], list[str], Sequence[float]]:
-        """Contributions, signatures of unknown kernels, and microseconds of expected error."""
-        contributions, uncovered, errors = [], [], []
+    def _contributions(self, plan: ExecutionPlan) -> tuple[list[Contribution], Sequence[float]]:
+        """Contributions, and microseconds of expected error."""
+        contributions, errors_us = [], []
         for index, partition in enumerate(plan.partitions):
             for step in partition.steps:
                 found = self.kernel(step.kernel)
-                if found is None:
-                    uncovered.append(step.kernel.signature)
-                    continue
                 contributions.append(
                     Contribution(
                         layers=step.layers,
@@ -183,10 +216,13 @@ class Estimator:
                         delegated=partition.delegated,
                         latency_ms=found.latency_us / 1e3,
                         source=found.source,
+                        low_ms=found.low_us / 1e3,
+                        high_ms=found.high_us / 1e3,
+                        madds=step.kernel.madds,
                     )
                 )
-                errors.append(found.latency_us * found.error)
-        return contributions, list(dict.fromkeys(uncovered)), errors
+                errors_us.append(found.latency_us * found.error)
+        return contributions, errors_us
 
 
 def uncalibrated(

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from ..errors import InvalidInput
 from ..models.graph import Activation, Graph, Layer
 from ..models.ops import SOURCES
-from .kernels import DTYPE_BYTES, WINDOWED, Kernel, same_output
+from .kernels import DTYPE_BYTES, HYBRID, WINDOWED, Kernel, same_output
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,15 +234,24 @@ def _kernel(graph: Graph, layer: Layer) -> Kernel:
     elif layer.op in WINDOWED:
         window = attributes.window
     windowed = layer.op in WINDOWED
+    inputs = tuple(graph[name].shape for name in layer.inputs)
+    if layer.op in ("add", "sub", "mul") and len(inputs) == 1 and attributes.constant is None:
+        inputs = (*inputs, layer.shape[-1:])
     return Kernel(
         op=layer.op,
-        inputs=tuple(graph[name].shape for name in layer.inputs),
+        inputs=inputs,
         output=layer.shape,
         window=window,
         stride=attributes.stride if windowed else (1, 1),
         dilation=attributes.dilation if windowed else (1, 1),
         groups=attributes.groups,
         activation=attributes.activation,
-        dtype=layer.dtype,
+        dtype=_dtype(layer),
         label=attributes.label,
     )
+
+
+def _dtype(layer: Layer) -> str:
+    """float16 weights are unpacked once, when a model is loaded: their kernels are float32's."""
+    whole = layer.attributes.weights_dtype.startswith(("int", "uint"))
+    return HYBRID if whole and layer.dtype == "float32" else layer.dtype

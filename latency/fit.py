@@ -39,8 +39,11 @@ def fit(profile: DeviceProfile) -> DeviceProfile:
         return found[0]
 
     heads = profile.heads_for("calibration")
+    networks = profile.networks
     calibration = fit_calibration(
-        [_plan(profile, head) for head in heads], [head.latency_ms for head in heads], net_us
+        [*(_plan(profile, head) for head in heads), *(network.plan for network in networks)],
+        [*(head.latency_ms for head in heads), *(network.latency_ms for network in networks)],
+        net_us,
     )
     calibrated = replace(profile, calibration=calibration)
     estimator = Estimator(calibrated)

@@ -25,6 +25,8 @@ Pair = tuple[int, int]
 WINDOWED = ("conv", "depthwise_conv", "max_pool", "average_pool")
 ACTIVATIONS = get_args(Activation)
 DTYPE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int32": 4, "int64": 8, "bool": 1}
+#: float32 in and out, int8 weights: inputs are quantised anew in each inference.
+HYBRID = "hybrid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,12 @@ class Kernel:
 
     Args:
         op: a key of :data:`mnasfpn.models.ops.OPS`.
-        inputs, output: shapes, NHWC with batch 1; constants are not inputs.
+        inputs, output: shapes, NHWC with batch 1. Constants are not inputs, but for vectors that
+            are added, subtracted or multiplied: they are read again for every pixel.
         window, stride, dilation: (height, width) of convolutions and pools.
         groups: of a grouped convolution.
         activation: fused.
-        dtype: of the output.
+        dtype: of the output, or ``hybrid``.
         label: name of a ``foreign`` operator.
     """
 
@@ -64,12 +67,17 @@ class Kernel:
 
     @property
     def kind(self) -> str:
-        """What shares one regression and one calibration factor: the operator.
+        """What shares one regression and one calibration factor: the operator and its type.
 
         Pointwise convolutions are a matrix product and apart from other convolutions, grouped ones
         are many small ones; a ``mul`` or ``add`` that broadcasts reads much less than one that does
-        not.
+        not. Other types than float32 are other kernels, and what is known of one says nothing of
+        another.
         """
+        return self._float_kind if self.dtype == "float32" else f"{self._float_kind} {self.dtype}"
+
+    @property
+    def _float_kind(self) -> str:
         if self.op == "conv" and self.groups > 1:
             return "conv_grouped"
         if self.op == "conv":
@@ -162,6 +170,8 @@ class Kernel:
 
     @property
     def bytes_weights(self) -> int:
+        if self.dtype == HYBRID:
+            return self.weight_elements
         return self._bytes(self.weight_elements)
 
     def _bytes(self, elements: int) -> int:
@@ -176,6 +186,8 @@ def kernel_graph(kernel: Kernel) -> Graph:
     """
     if kernel.op == "foreign":
         raise InvalidInput(f"the operator {kernel.label!r} cannot be built to be measured alone")
+    if kernel.dtype == HYBRID:
+        raise InvalidInput(f"{kernel.signature!r}: files with int8 weights are not written")
     builder = GraphBuilder()
     sources = tuple(builder.input(f"in{i}", shape) for i, shape in enumerate(kernel.inputs))
     builder.add_layer("kernel", kernel.op, sources, _weights(kernel), **_attributes(kernel))
@@ -264,7 +276,7 @@ def _parse_options(tokens: list[str]) -> dict[str, Any]:
             options["groups"] = int(token[1:])
         elif token in ACTIVATIONS:
             options["activation"] = cast(Activation, token)
-        elif token in DTYPE_BYTES:
+        elif token in (*DTYPE_BYTES, HYBRID):
             options["dtype"] = token
         elif token.startswith("="):
             options["label"] = token[1:]

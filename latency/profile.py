@@ -19,7 +19,8 @@ from ..errors import InvalidInput, InvalidProfile, NotCovered
 from ..models.atomic import write_atomically
 from ..models.genotype import Genotype
 from .calibration import Calibration
-from .execution import runtime_named
+from .execution import ExecutionPlan, Partition, Step, runtime_named
+from .kernels import Kernel
 from .regressor import Regressor
 from .table import TableRow, look_up_table
 from .validation import Validation
@@ -54,6 +55,36 @@ class MeasuredHead:
     def __post_init__(self) -> None:
         if not 0 < self.latency_ms < math.inf:
             raise InvalidProfile(f"'latency_ms' must be positive, got {self.latency_ms}")
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredNetwork:
+    """A random network, measured whole, to calibrate on.
+
+    Args:
+        name: ``network/seed/index``.
+        kernels: signatures in the order of execution.
+        crossing_bytes: of tensors that enter or leave the delegate, if it has one partition there;
+            None if the runtime has no delegate.
+        reasons: why the measurement is UNSTABLE; empty where it is VALID.
+    """
+
+    name: str
+    kernels: tuple[str, ...]
+    crossing_bytes: int | None
+    latency_ms: float
+    spread: float
+    reasons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 < self.latency_ms < math.inf:
+            raise InvalidProfile(f"'latency_ms' must be positive, got {self.latency_ms}")
+
+    @property
+    def plan(self) -> ExecutionPlan:
+        steps = tuple(Step(Kernel.parse(signature), ()) for signature in self.kernels)
+        delegated = self.crossing_bytes is not None
+        return ExecutionPlan((Partition(delegated, steps, self.crossing_bytes or 0, 0),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +130,7 @@ class DeviceProfile:
     dispatch_us: float
     table: tuple[TableRow, ...]
     heads: tuple[MeasuredHead, ...] = ()
+    networks: tuple[MeasuredNetwork, ...] = ()
     regressors: dict[str, Regressor] = field(default_factory=dict)
     calibration: Calibration | None = None
     validation: Validation | None = None

@@ -17,9 +17,11 @@ from ..models.graph import Graph
 from ..models.space import MNASFPN, Space
 from ..models.tflite_writer import write_tflite
 from .execution import XNNPACK, Runtime, execution_plan
+from .general import general_kernels
 from .kernels import Kernel, kernel_graph
+from .networks import Network, random_networks
 from .packing import Pack, pack
-from .profile import DeviceProfile, MeasuredHead, Measuring, Role
+from .profile import DeviceProfile, MeasuredHead, MeasuredNetwork, Measuring, Role
 from .selection import (
     INPUT_SIZE,
     MOBILENET_V2_CHANNELS,
@@ -51,6 +53,9 @@ class ProfilingPlan:
         space: every kernel its genotypes can need, and heads drawn from it.
         detectors: whole models whose kernels are measured too, so that their estimates come from
             the table.
+        general: how many kernels of networks in general are measured as well, so that any .tflite
+            can be estimated; see :mod:`.general`.
+        networks: how many random networks, with their kernels, are measured to calibrate on.
         seed: of the heads; calibration and validation draw from different streams of it.
         calibration_heads, validation_heads: how many; the latter are measured twice.
         channels, input_size: of the backbone's features the heads stand on.
@@ -60,6 +65,8 @@ class ProfilingPlan:
 
     space: Space = MNASFPN
     detectors: tuple[Graph, ...] = ()
+    general: int = 0
+    networks: int = 0
     seed: int = 0
     calibration_heads: int = 24
     validation_heads: int = 40
@@ -71,9 +78,14 @@ class ProfilingPlan:
     def kernels(self) -> tuple[Kernel, ...]:
         """Every kernel to measure alone, sorted by signature."""
         found = {DISPATCH, *space_kernels(self.space, self.channels, self.input_size, self.runtime)}
-        for graph in self.detectors:
+        networks = (network.graph for network in self.random_networks())
+        for graph in (*self.detectors, *networks):
             found.update(execution_plan(graph, self.runtime).kernels)
+        found.update(general_kernels(self.general, self.seed))
         return distinct(kernel for kernel in found if kernel.op != "foreign")
+
+    def random_networks(self) -> tuple[Network, ...]:
+        return random_networks(self.networks, self.seed)
 
     def packs(self) -> tuple[Pack, ...]:
         """The kernels in files of many; none where each is measured alone."""
@@ -95,6 +107,7 @@ class ProfilingPlan:
                 graphs[head.name] = graph
                 if role == "validation":
                     graphs[head.name + REPEAT] = graph
+        graphs |= {network.name: network.graph for network in self.random_networks()}
         return graphs
 
 
@@ -247,6 +260,7 @@ def measured_profile(
     heads = [
         _head(head, role, found, plan) for role, heads in plan.heads().items() for head in heads
     ]
+    networks = [_network(network, found, plan) for network in plan.random_networks()]
     unstable = sum(measured.verdict.status is Status.UNSTABLE for measured in found.values())
     return DeviceProfile(
         name=f"{info.model} ({info.serial})",
@@ -267,6 +281,7 @@ def measured_profile(
         dispatch_us=0.0 if plan.packed else dispatch.centre_us,
         table=tuple(row for row in rows if row is not None),
         heads=tuple(head for head in heads if head is not None),
+        networks=tuple(network for network in networks if network is not None),
     )
 
 
@@ -295,5 +310,24 @@ def _head(
         latency_ms=measured.centre_us / 1e3,
         spread=measured.spread,
         repeat_ms=None if repeat_us is None else repeat_us / 1e3,
+        reasons=measured.verdict.reasons,
+    )
+
+
+def _network(
+    network: Network, found: Mapping[str, Measurement], plan: ProfilingPlan
+) -> MeasuredNetwork | None:
+    measured = found.get(network.name)
+    if measured is None or measured.centre_us is None or measured.spread is None:
+        return None
+    executed = execution_plan(network.graph, plan.runtime)
+    delegated = executed.delegate_partitions
+    crossing = sum(partition.bytes_in + partition.bytes_out for partition in delegated)
+    return MeasuredNetwork(
+        name=network.name,
+        kernels=tuple(kernel.signature for kernel in executed.kernels),
+        crossing_bytes=crossing if delegated else None,
+        latency_ms=measured.centre_us / 1e3,
+        spread=measured.spread,
         reasons=measured.verdict.reasons,
     )

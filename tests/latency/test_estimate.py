@@ -134,7 +134,12 @@ def test_what_is_not_covered_is_an_error_or_named_and_never_zero(fitted: DeviceP
         estimate(graph, fitted)
     found = estimate(graph, fitted, allow_gaps=True)
     assert found.uncovered == (signature,)
-    assert [c.layers for c in found.contributions] == [("conv",)]
+    assert [(c.layers, c.source) for c in found.contributions] == [
+        (("conv",), "table"),
+        (("odd",), "bound"),
+    ]
+    odd = found.contributions[1]
+    assert 0 < odd.low_ms < odd.latency_ms < odd.high_ms
 
 
 def test_a_profile_that_is_not_fitted_says_what_to_do(measured: DeviceProfile) -> None:

@@ -1,0 +1,199 @@
+"""``python -m mnasfpn.benchmarks.foreign_models``: any .tflite, estimated and then measured.
+
+Networks of keras.applications that no profile was made from are estimated from a profile of this
+PC: the kernels of the MnasFPN space and of networks in general, calibrated on random heads and
+random networks. Their measurements stand in the same store, at the same clock, and are used for
+nothing but the comparison.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..android_harness.host import HostDevice
+from ..android_harness.measurement import DeviceInfo, Measurement
+from ..android_harness.protocol import protocol_for
+from ..console import command, progress
+from ..latency.estimate import Estimator
+from ..latency.fit import fit
+from ..latency.measuring import measure_files
+from ..latency.profiling import ProfilingPlan, profile_device, quick
+from ..latency.store import MeasurementStore
+from ..models.atomic import write_atomically
+from ..models.tflite_reader import read_tflite
+from .keras_models import ARCHITECTURES, Architecture, converted
+
+OUT = Path(__file__).parent / "results"
+MOST_ERROR = 0.15
+LEAST_SHARE = 0.8
+
+COLUMNS = (
+    *("architecture", "predicted ms", "interval ms", "measured ms", "error"),
+    *("layers known", "MAdds known", "verdict"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One architecture: what was said of it, and what it took."""
+
+    name: str
+    predicted_ms: float
+    low_ms: float
+    high_ms: float
+    measured_ms: float
+    spread: float
+    verdict: str
+    covered_layers: float
+    covered_madds: float
+    uncovered: tuple[str, ...]
+
+    @property
+    def error(self) -> float:
+        return self.predicted_ms / self.measured_ms - 1
+
+    @property
+    def inside(self) -> bool:
+        """Whether the interval holds the measurement."""
+        return self.low_ms <= self.measured_ms <= self.high_ms
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return (
+            self.name,
+            f"{self.predicted_ms:.2f}",
+            f"{self.low_ms:.2f} to {self.high_ms:.2f}",
+            f"{self.measured_ms:.2f}",
+            f"{self.error:+.1%}",
+            f"{self.covered_layers:.1%}",
+            f"{self.covered_madds:.1%}",
+            self.verdict,
+        )
+
+
+def row(name: str, file: Path, estimator: Estimator, measured: Measurement) -> Row | None:
+    """None where the device could not run the file."""
+    if measured.centre_us is None or measured.spread is None:
+        return None
+    found = estimator.estimate(read_tflite(file), allow_gaps=True)
+    reasons = "; ".join(measured.verdict.reasons)
+    return Row(
+        name=name,
+        predicted_ms=found.latency_ms,
+        low_ms=found.low_ms,
+        high_ms=found.high_ms,
+        measured_ms=measured.centre_us / 1e3,
+        spread=measured.spread,
+        verdict=measured.verdict.status.value + (f" ({reasons})" if reasons else ""),
+        covered_layers=found.covered_layers,
+        covered_madds=found.covered_madds,
+        uncovered=found.uncovered,
+    )
+
+
+def share_within(rows: list[Row], error: float) -> float:
+    """Share of predictions that are at most that far off."""
+    return sum(abs(item.error) <= error for item in rows) / len(rows)
+
+
+def summary(rows: list[Row]) -> str:
+    """The bar, and whether it was met."""
+    share = share_within(rows, MOST_ERROR)
+    inside = sum(item.inside for item in rows)
+    return (
+        f"Within {MOST_ERROR:.0%}: {share:.0%} of {len(rows)} architectures "
+        f"(bar: {LEAST_SHARE:.0%}; {'met' if share >= LEAST_SHARE else 'NOT met'}). Within 10 %: "
+        f"{share_within(rows, 0.10):.0%}. Inside their interval: {inside} of {len(rows)}. Mean "
+        f"absolute error {sum(abs(item.error) for item in rows) / len(rows):.1%}."
+    )
+
+
+def markdown(rows: list[Row], notes: list[str]) -> str:
+    lines = ["# Foreign .tflite files, estimated and measured", "", *notes, ""]
+    lines += [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
+    lines += [f"| {' | '.join(item.cells)} |" for item in rows]
+    lines += ["", summary(rows), ""]
+    unknown = sorted({signature.split("=")[-1] for item in rows for signature in item.uncovered})
+    if unknown:
+        lines += [f"Not known and bounded: {', '.join(unknown)}.", ""]
+    return "\n".join(lines)
+
+
+def notes(info: DeviceInfo, unstable: float, plan: ProfilingPlan) -> list[str]:
+    return [
+        f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}). "
+        f"The profile holds the kernels of the MnasFPN space, {plan.general} of networks in "
+        f"general, and those of {plan.networks} random networks; it is calibrated on the latter "
+        f"and {plan.calibration_heads} random heads. None of the architectures below took part. "
+        f"{unstable:.0%} of the profile's measurements are UNSTABLE: that is how noisy the "
+        "machine was.",
+    ]
+
+
+@click.group()
+def group() -> None:
+    """Only carries the one command below."""
+
+
+@command(group, name="foreign_models")
+@click.option("--work", type=click.Path(path_type=Path), required=True, help="Files and runs.")
+@click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
+@click.option("--general", default=256, show_default=True, help="Kernels of networks in general.")
+@click.option("--networks", default=16, show_default=True, help="Random networks to calibrate on.")
+@click.option("--heads", default=24, show_default=True, help="Heads to calibrate on, and others.")
+@click.option("--seed", default=0, show_default=True)
+def main(
+    work: Path, out: Path, general: int, networks: int, heads: int, seed: int, as_json: bool
+) -> dict[str, Any]:
+    """Foreign architectures, estimated from a profile of this PC and measured. Resumable."""
+    plan = ProfilingPlan(
+        general=general,
+        networks=networks,
+        calibration_heads=heads,
+        validation_heads=heads,
+        seed=seed,
+    )
+    with progress("converting", quiet=as_json) as watch:
+        files: dict[Architecture, Path] = {}
+        for architecture, path in converted(work / "models"):
+            files[architecture] = path
+            watch(len(files), len(ARCHITECTURES), architecture.name)
+    device = HostDevice()
+    protocol = quick(protocol_for(device.describe()))
+    with (
+        MeasurementStore(work / "measurements.db") as store,
+        progress("measuring", quiet=as_json) as watch,
+    ):
+        profile = fit(profile_device(device, plan, store, protocol, watch))
+        keys = {f"foreign {architecture.name}": path for architecture, path in files.items()}
+        measured = measure_files(device, keys, store, protocol=protocol, seed=seed, progress=watch)
+    found = compare(files, Estimator(profile), measured)
+    text = markdown(found, notes(profile.device, profile.measuring.unstable, plan))
+    result: dict[str, Any] = {"device": asdict(profile.device), "summary": summary(found)}
+    result["rows"] = [{**asdict(item), "error": item.error} for item in found]
+    write_atomically(out / "foreign_models.json", json.dumps(result, indent=1) + "\n")
+    write_atomically(out / "foreign_models.md", text)
+    if not as_json:
+        click.echo(text)
+    return result
+
+
+def compare(
+    files: Mapping[Architecture, Path], estimator: Estimator, measured: Mapping[str, Measurement]
+) -> list[Row]:
+    rows = (
+        row(architecture.name, path, estimator, measured[f"foreign {architecture.name}"])
+        for architecture, path in files.items()
+    )
+    return [item for item in rows if item is not None]
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m mnasfpn.benchmarks.foreign_models")
