@@ -78,7 +78,7 @@ def evaluate_model(model: Path, data: Path, split: str, report: Progress) -> Mea
     examples = read_coco(data, split)
     if is_run(model):
         predictor = run_predictor(load_run(model))
-    elif model.suffix == ".tflite":
+    elif model.suffix == ".tflite" and model.is_file():
         predictor = tflite_predictor(model)
     else:
         raise InvalidInput(
