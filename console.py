@@ -114,6 +114,7 @@ def print_table(
     """A table; numbers are right-aligned."""
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
+    from rich.measure import Measurement
     from rich.table import Table
 
     if title:
@@ -122,15 +123,24 @@ def print_table(
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     for position, column in enumerate(columns):
         numeric = is_numeric(row[position] for row in texts)
+        whole = numeric or position == 0
+        pieces = [column, *(row[position] for row in texts)]
+        if not whole:
+            pieces = " ".join(pieces).split()
         table.add_column(
             column,
             justify="right" if numeric else "left",
-            no_wrap=numeric or position == 0,
+            no_wrap=whole,
+            min_width=max(map(len, pieces)),
             overflow="fold",
         )
     for row in texts:
         table.add_row(*map(escape, row))
-    stdout().print(table)
+    # Where the terminal is too narrow for what must not be cut, lines are longer than it.
+    screen = stdout()
+    wide = screen.options.update(max_width=PIPE_WIDTH)
+    least = Measurement.get(screen, wide, table).minimum
+    screen.print(table, width=max(screen.width, least), crop=False)
     if note:
         say(note)
 
