@@ -140,7 +140,9 @@ def print_table(
     screen = stdout()
     wide = screen.options.update(max_width=PIPE_WIDTH)
     least = Measurement.get(screen, wide, table).minimum
-    screen.print(table, width=max(screen.width, least), crop=False)
+    if least > screen.width:
+        table.width = least
+    screen.print(table, crop=False)
     if note:
         say(note)
 
