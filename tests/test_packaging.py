@@ -63,8 +63,9 @@ def test_every_file_that_code_reads_is_package_data(
 
 
 def test_every_requirement_has_one_exact_version(setup: configparser.ConfigParser) -> None:
-    pins = (ROOT / "constraints.txt").read_text().splitlines()
-    exact = [re.fullmatch(r"([\w.-]+)==[\w.]+", pin) for pin in pins if not pin.startswith("#")]
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line.partition(";")[0] for line in lines if line and not line.startswith("#")]
+    exact = [re.fullmatch(r"([\w.-]+)==[\w.]+", pin) for pin in pins]
     assert all(exact)
     pinned = {pin[1].lower().replace("_", "-") for pin in exact if pin}
     wanted = setup["options"]["install_requires"].splitlines()

@@ -127,7 +127,7 @@ class Phone:
         assert init.startswith("bash ")
         return [line for line in lines if not line.endswith("/adbd") and line != asking]
 
-    def becomes_idle(self, patience_s: float = 20) -> bool:
+    def becomes_idle(self, patience_s: float = 60) -> bool:
         """Whether nothing but the phone itself runs on it, now or soon."""
         deadline = time.monotonic() + patience_s
         while self.processes():
@@ -144,7 +144,7 @@ class Phone:
                 [HERE / "device", self.folder, str(self.port)],
                 env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             )  # fmt: skip
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not self._listens():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 said = (self.folder / "device.log").read_text(errors="replace")

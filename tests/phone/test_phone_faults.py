@@ -30,8 +30,8 @@ from mnasfpn.errors import StableDeviceError, TransientDeviceError
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 TOOL = Path(__file__).parent / "recorded_benchmark_model"
-SETTINGS = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=5, timeout_s=10)
-HASTY = replace(SETTINGS, timeout_s=1)
+SETTINGS = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=5, timeout_s=60)
+HASTY = replace(SETTINGS, timeout_s=4)
 PROTOCOL = replace(PHONE, rounds=1, agreeing=1, extra_rounds=0, retry_wait_s=0.1, sentinel_every=2)
 
 
@@ -239,7 +239,7 @@ BAD_MODELS = {
     "crash": "ended by signal 11",
     "garbage": "did not get as far as measuring",
     "two_threads": r"Num threads: \[1\] but it says \[2\]",
-    "hang": "had not finished after 1 s and was ended on the phone",
+    "hang": "had not finished after 4 s and was ended on the phone",
 }
 
 
@@ -298,7 +298,7 @@ def child(
     )
     assert process.stdout
     assert process.stdout.readline() == "1200.0\n"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not list((phone.folder / "data").glob("never.*")):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -322,7 +322,7 @@ def test_kill_9_of_our_own_process(
     assert phone.get_state("wakefulness") == "Asleep"
 
 
-@pytest.mark.parametrize("child", [4], indirect=True)
+@pytest.mark.parametrize("child", [8], indirect=True)
 def test_a_program_nobody_waits_for_is_ended_on_the_phone(
     phone: Phone, child: subprocess.Popen[str]
 ) -> None:
@@ -335,7 +335,7 @@ def test_a_program_nobody_waits_for_is_ended_on_the_phone(
 
 def test_ctrl_c(phone: Phone, child: subprocess.Popen[str]) -> None:
     child.send_signal(signal.SIGINT)
-    assert child.wait(20) != 0
+    assert child.wait(60) != 0
     assert child.stderr
     assert "KeyboardInterrupt" in child.stderr.read()
     assert phone.becomes_idle()
@@ -358,7 +358,7 @@ def test_settings_of_a_phone_that_is_lost(phone: Phone, tmp_path: Path) -> None:
 
 def test_a_phone_that_comes_back_gets_its_settings(phone: Phone) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("error", RuntimeWarning)
         with AndroidDevice(phone.serial, TOOL):
             phone.stop()
             threading.Timer(0.3, phone.start).start()

@@ -11,11 +11,12 @@ from adbd_phone import Phone
 from mnasfpn.android_harness.android import FOLDER, AndroidDevice
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import Run
+from mnasfpn.device_list import opened
 from mnasfpn.errors import InvalidInput, StableDeviceError
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 TOOL = Path(__file__).parent / "recorded_benchmark_model"
-SETTINGS = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=5, timeout_s=10)
+SETTINGS = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=5, timeout_s=60)
 
 
 def job(folder: Path, key: str, does: str) -> Job:
@@ -121,6 +122,8 @@ def test_two_phones_and_no_serial(new_phone: Callable[..., Phone]) -> None:
 
 def test_one_phone_needs_no_serial(phone: Phone) -> None:
     assert AndroidDevice(None, TOOL).adb.serial == phone.serial
+    with opened("phone", TOOL) as by_word, opened(phone.serial, TOOL) as by_serial:
+        assert by_word.describe() == by_serial.describe()
 
 
 def test_settings_are_put_back(phone: Phone) -> None:

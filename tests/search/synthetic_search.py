@@ -2,7 +2,8 @@
 
     python synthetic_search.py STUDY LOG SAMPLES WORKERS SECONDS_PER_TRIAL [CONTROLLER]
 
-Every evaluation that begins, and every trial that is stored, adds a line to LOG.
+Every evaluation that begins, and every trial that is stored, adds a line to LOG. While there is a
+file LOG.hold, no evaluation ends.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class LoggedEvaluate:
     def __call__(self, cell: Cell, seed: int, /) -> Evaluation:
         note(self.log, f"begin {os.getpid()} {seed}")
         time.sleep(self.seconds)
+        while os.path.exists(f"{self.log}.hold"):
+            time.sleep(0.01)
         return made_up(cell)
 
 
