@@ -18,9 +18,12 @@ from .options import FILE
 
 if TYPE_CHECKING:
     from .latency.estimate import LatencyEstimate
+    from .latency.profiling import ProfilingPlan
 
 SPACES = ("mnasfpn", "no-expand", "conn-search", "nas-fpnlite-s")
 SPACE = "The paper's search space."
+KERNELS_PER_NETWORK = 16  # of --general: a random network to calibrate on for so many kernels
+COMMON_ABI = "arm64-v8a"  # of any phone of the last years
 
 
 class InOrder(click.Group):
@@ -50,15 +53,24 @@ def models(as_json: bool) -> Any:
 
 
 @command(main)
-@click.option("--fetch-tool", metavar="ABI", help="Download benchmark_model for an ABI.")
-def devices(fetch_tool: str | None, as_json: bool) -> Any:
+@click.option(
+    "--fetch-tool",
+    metavar="[ABI]",
+    is_flag=False,
+    flag_value=COMMON_ABI,
+    help=f"Download benchmark_model for an ABI; {COMMON_ABI} if none is given.",
+)
+@click.option("--sha256", help="Of the benchmark_model that is wanted; else today's is taken.")
+def devices(fetch_tool: str | None, sha256: str | None, as_json: bool) -> Any:
     """This PC and every adb device: state, and what to do."""
     from .device_list import find_devices
 
+    if sha256 and not fetch_tool:
+        raise InvalidInput("--sha256 is of a program to download; give --fetch-tool as well")
     if fetch_tool:
         from .android_harness.benchmark_tool import fetch_tool as fetch
 
-        tool = fetch(fetch_tool)
+        tool = fetch(fetch_tool, sha256)
         if not as_json:
             say(f"benchmark_model for {fetch_tool}: {tool.path}, sha256 {tool.sha256}")
         return {"tool": tool}
@@ -69,8 +81,11 @@ def devices(fetch_tool: str | None, as_json: bool) -> Any:
 
 
 @command(main)
-@options.text("--device", "host", "host, or an adb serial.")
+@options.text("--device", "host", "host, phone for the only one there is, or an adb serial.")
 @options.choice("--space", SPACES[:3], SPACE)
+@options.count(
+    "--input-size", 320, "Pixels of the detectors' square image, a multiple of 64.", least=64
+)
 @options.output("--out", "The profile to write.")
 @click.option("--binary", type=FILE, help="A benchmark_model for the phone.")
 @options.output("--store", "Raw runs; default: OUT with the suffix .db.", required=False)
@@ -79,6 +94,9 @@ def devices(fetch_tool: str | None, as_json: bool) -> Any:
 )
 @options.count(
     "--validation-heads", 40, "Others, measured twice, to tell how good predictions are.", least=5
+)
+@options.count(
+    "--general", 0, "Kernels of other networks, to estimate any .tflite; 256 do well.", least=0
 )
 @options.choice(
     "--runtime", ("xnnpack", "builtin"), "With the XNNPACK delegate, or TFLite's builtin kernels."
@@ -92,11 +110,13 @@ def devices(fetch_tool: str | None, as_json: bool) -> Any:
 def profile(
     device: str,
     space: str,
+    input_size: int,
     out: Path,
     binary: Path | None,
     store: Path | None,
     calibration_heads: int,
     validation_heads: int,
+    general: int,
     runtime: str,
     kernels: str,
     seed: int,
@@ -107,21 +127,20 @@ def profile(
     The same command goes on where it was stopped; raw runs are kept in --store.
     """
     from .device_list import opened
-    from .latency.execution import runtime_named
     from .latency.profile import save_profile
-    from .latency.profiling import ProfilingPlan, profile_device
+    from .latency.profiling import profile_device
     from .latency.store import MeasurementStore
-    from .models.published import published
-    from .search.spaces import search_space
 
-    plan = ProfilingPlan(
-        space=search_space(space).space,
-        detectors=(published("mobilenetv2-mnasfpn").graph(),),
-        seed=seed,
-        calibration_heads=calibration_heads,
-        validation_heads=validation_heads,
-        runtime=runtime_named(runtime),
-        packed=kernels == "packed" or (kernels == "auto" and device != "host"),
+    plan = profiling_plan(
+        device,
+        space,
+        input_size,
+        calibration_heads,
+        validation_heads,
+        runtime,
+        kernels,
+        seed,
+        general,
     )
     with (
         opened(device, binary) as target,
@@ -141,6 +160,40 @@ def profile(
     if not as_json:
         listings.print_measured(result, out)
     return summary
+
+
+def profiling_plan(
+    device: str,
+    space: str = "mnasfpn",
+    input_size: int = 320,
+    calibration_heads: int = 24,
+    validation_heads: int = 40,
+    runtime: str = "xnnpack",
+    kernels: str = "auto",
+    seed: int = 0,
+    general: int = 0,
+) -> ProfilingPlan:
+    """What `mnasfpn profile` measures, from its options."""
+    from dataclasses import replace
+
+    from .latency.execution import runtime_named
+    from .latency.profiling import ProfilingPlan
+    from .models.published import published
+    from .search.spaces import search_space
+
+    whole = replace(published("mobilenetv2-mnasfpn"), input_size=input_size)
+    return ProfilingPlan(
+        space=search_space(space).space,
+        detectors=(whole.graph(),),
+        general=general,
+        networks=general // KERNELS_PER_NETWORK,
+        seed=seed,
+        calibration_heads=calibration_heads,
+        validation_heads=validation_heads,
+        input_size=input_size,
+        runtime=runtime_named(runtime),
+        packed=kernels == "packed" or (kernels == "auto" and device != "host"),
+    )
 
 
 @command(main)
@@ -165,8 +218,8 @@ def fit(profile: Path, as_json: bool) -> Any:
 @click.argument("model")
 @click.option("--profile", required=True, help="A profile, or a bundled one's name.")
 @click.option("--layers", is_flag=True, help="One row for each kernel.")
-@click.option("--allow-gaps", is_flag=True, help="Name unknown kernels instead of failing.")
-def estimate(model: str, profile: str, layers: bool, allow_gaps: bool, as_json: bool) -> Any:
+@click.option("--strict", is_flag=True, help="Fail where kernels are unknown; else: bounds.")
+def estimate(model: str, profile: str, layers: bool, strict: bool, as_json: bool) -> Any:
     """Latency of a model from a profile, with no device.
 
     MODEL is a published name, a genotype or detector .json, a .jsonl of many, or any .tflite.
@@ -176,7 +229,7 @@ def estimate(model: str, profile: str, layers: bool, allow_gaps: bool, as_json: 
     from .models.files import resolve_all
 
     estimator = Estimator(open_profile(profile))
-    found = {item.name: estimator.estimate(item.graph, allow_gaps) for item in resolve_all(model)}
+    found = {item.name: estimator.estimate(item.graph, not strict) for item in resolve_all(model)}
     if not found:
         raise InvalidInput(f"{model} holds no model; expected one JSON object on each line")
     if not as_json:
@@ -194,6 +247,8 @@ def _estimate_json(value: LatencyEstimate, layers: bool) -> dict[str, Any]:
         "accuracy": value.accuracy,
         "by_part_ms": value.by_part_ms,
         "by_source_ms": value.by_source_ms,
+        "covered_layers": value.covered_layers,
+        "covered_madds": value.covered_madds,
         "uncovered": value.uncovered,
     }
     return fields | ({"layers": value.contributions} if layers else {})

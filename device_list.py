@@ -11,6 +11,7 @@ from .android_harness.device import Device
 from .errors import DeviceError, InvalidInput
 
 HOST = "host"
+ONLY_PHONE = "phone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ def _this_pc() -> FoundDevice:
 def opened(serial: str, binary: Path | None) -> Iterator[Device]:
     """The device to measure on; a phone's settings are put back afterwards.
 
+    Args:
+        serial: ``host``, ``phone`` where there is only one, or as adb lists it.
+
     Raises:
         InvalidInput, DeviceError: it cannot be used; the message says what to do.
     """
@@ -61,5 +65,5 @@ def opened(serial: str, binary: Path | None) -> Iterator[Device]:
         return
     from .android_harness.android import AndroidDevice
 
-    with AndroidDevice(serial, binary) as phone:
+    with AndroidDevice(None if serial == ONLY_PHONE else serial, binary) as phone:
         yield phone

@@ -26,9 +26,9 @@ _REPORT = re.compile(
 )
 _CLOCK = re.compile(r"(\d+)m([\d.]+)s")
 
-#: Placeholders in capitals; POSIX shell, as Android's mksh understands it. The program, when it ends,
-#: ends the sleep that limits its time; a sleep that ends by itself has the program killed. So neither
-#: outlives the other; a lost connection (adbd then sends SIGHUP) changes nothing about that.
+#: Placeholders in capitals; POSIX shell, as Android's mksh understands it. The program, when it
+#: ends, ends the sleep that limits its time; a sleep that ends by itself has the program killed. So
+#: neither outlives the other; a lost connection (adbd then sends SIGHUP) changes nothing about it.
 _SCRIPT = """cd FOLDER || exit 1
 trap '' HUP
 rm -f run.affinity

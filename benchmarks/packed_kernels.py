@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -18,16 +17,11 @@ import click
 
 from ..android_harness.device import Device
 from ..android_harness.host import HostDevice
-from ..android_harness.measurement import Run
 from ..android_harness.protocol import Protocol, protocol_for
 from ..console import command, progress
 from ..latency.fit import fit
 from ..latency.profile import DeviceProfile
-from ..latency.profiling import (
-    ProfilingPlan,
-    profile_device,
-    store_key,
-)
+from ..latency.profiling import ProfilingPlan, profile_device
 from ..latency.store import MeasurementStore
 from ..latency.validation import Validation
 from ..models.atomic import write_atomically
@@ -70,41 +64,22 @@ def measure(
     store: MeasurementStore,
     protocol: Protocol,
     watch: Progress,
-) -> tuple[DeviceProfile, Way]:
-    """The fitted profile of a plan, and what its kernels took and are good for."""
-    kernels = [kernel.signature for kernel in plan.kernels()]
-    files = [packed.key for packed in plan.packs()] or kernels
-    clock = _Clock(watch, files)
-    profile = fit(profile_device(device, plan, store, protocol, clock))
-    assert profile.validation
-    device_s = clock.device_s(store.runs(store_key(device.describe(), plan.runtime)))
-    name = "packed" if plan.packed else "one file each"
-    return profile, Way(name, len(files), device_s, profile.validation)
+) -> Way:
+    """Measure a plan's kernels and heads, and tell what the kernels took and are good for."""
+    return judged(fit(profile_device(device, plan, store, protocol, watch)), plan, store)
 
 
-class _Clock:
-    """A progress callback that times the visits to some keys; also of a campaign that is resumed.
+def judged(fitted: DeviceProfile, plan: ProfilingPlan, store: MeasurementStore) -> Way:
+    """What the kernels of a plan took, by a store, and what a profile fitted to them is good for.
 
-    What a visit took is the time since the one before it ended.
+    Args:
+        plan: only its kernels and how they were measured are looked at.
     """
-
-    def __init__(self, inner: Progress, keys: Iterable[str]) -> None:
-        self._inner = inner
-        self._keys = frozenset(keys)
-        self._last = time.monotonic()
-        self._visits: list[float] = []
-
-    def __call__(self, done: int, total: int, key: str) -> None:
-        now = time.monotonic()
-        if key in self._keys:
-            self._visits.append(now - self._last)
-        self._last = now
-        self._inner(done, total, key)
-
-    def device_s(self, runs: Mapping[str, Sequence[Run]]) -> float:
-        """Seconds of all stored visits, those of earlier calls at the mean of this one's."""
-        stored = sum(len(runs.get(key, ())) for key in self._keys)
-        return stored * sum(self._visits) / len(self._visits) if self._visits else float("nan")
+    assert fitted.validation
+    files = [packed.key for packed in plan.packs()] or [each.signature for each in plan.kernels()]
+    name = "packed" if plan.packed else "one file each"
+    seconds = store.device_s(fitted.device, frozenset(files))
+    return Way(name, len(files), seconds, fitted.validation)
 
 
 def write_results(out: Path, name: str, title: str, notes: list[str], ways: list[Way]) -> str:
@@ -137,7 +112,7 @@ def main(
     plan = ProfilingPlan(calibration_heads=calibration, validation_heads=validation)
     with MeasurementStore(store) as measurements, progress("measuring", quiet=as_json) as watch:
         ways = [
-            measure(device, way, measurements, protocol_for(info), watch)[1]
+            measure(device, way, measurements, protocol_for(info), watch)
             for way in (plan, replace(plan, packed=True))
         ]
     notes = [

@@ -1,9 +1,9 @@
 """``python -m mnasfpn.benchmarks.virtual_phone --cpu cortex-a76``: from adb to a validated profile.
 
-A virtual ARM phone behind a real adbd is profiled as any phone is, fitted, and validated on heads
-used for nothing else. Its clock counts instructions: nothing it says is about a real phone. With no
-noise in the way, what is left is the error of the predictor itself: that its kernels, fusion and
-partitions are those the runtime executes.
+A virtual ARM phone behind a real adbd is profiled as any phone is, by ``mnasfpn profile`` and
+``mnasfpn fit``, and validated on heads used for nothing else. Its clock counts instructions:
+nothing it says is about a real phone. With no noise in the way, what is left is the error of the
+predictor itself: that its kernels, fusion and partitions are those the runtime executes.
 
 Needs the repository's tests/phone and what it is made of (see ``make phone``).
 """
@@ -11,29 +11,30 @@ Needs the repository's tests/phone and what it is made of (see ``make phone``).
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ..android_harness.adb import list_devices
-from ..android_harness.android import AndroidDevice
-from ..android_harness.protocol import protocol_for
-from ..console import command, progress
+from ..cli import profiling_plan
+from ..console import command
 from ..errors import JobFailed, StableDeviceError
-from ..latency.profile import save_profile
-from ..latency.profiling import ProfilingPlan
+from ..latency.profile import DeviceProfile, load_profile
 from ..latency.store import MeasurementStore
-from .packed_kernels import OUT, Way, measure, write_results
+from .packed_kernels import OUT, Way, judged, write_results
 
 if TYPE_CHECKING:
     from ..tests.phone.adbd_phone import Phone
 
 CPUS = ("cortex-a76", "cortex-a53")
+MNASFPN = (sys.executable, "-m", "mnasfpn.cli")
 LEAST_R2 = 0.99
 MOST_ERROR = 0.05
 
@@ -88,6 +89,43 @@ def check(way: Way) -> None:
         )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What `mnasfpn profile` is asked for beside the device."""
+
+    kernels: str
+    input_size: int
+    calibration_heads: int
+    validation_heads: int
+
+    @property
+    def options(self) -> list[str]:
+        return [
+            *("--kernels", self.kernels, "--input-size", str(self.input_size)),
+            *("--calibration-heads", str(self.calibration_heads)),
+            *("--validation-heads", str(self.validation_heads)),
+        ]
+
+
+def profiled(asked: Asked, serial: str, program: Path, folder: Path) -> tuple[DeviceProfile, Way]:
+    """What the two commands of docs/profile-a-phone.md make; again in the same folder, they go on.
+
+    Raises:
+        JobFailed: a command failed; it has said why.
+    """
+    profile, store = folder / f"{asked.kernels}.json", folder / "measurements.db"
+    device = ("--device", serial, "--binary", str(program))
+    files = ("--out", str(profile), "--store", str(store))
+    for words in (("profile", *device, *files, *asked.options), ("fit", str(profile))):
+        done = subprocess.run([*MNASFPN, *words], stdout=sys.stderr, check=False)
+        if done.returncode:
+            raise JobFailed(f"mnasfpn {words[0]} ended with exit code {done.returncode}; see above")
+    fitted = load_profile(profile)
+    plan = profiling_plan(**asdict(asked), device=serial)
+    with MeasurementStore(store) as runs:
+        return fitted, judged(fitted, plan, runs)
+
+
 @click.group()
 def group() -> None:
     """Only carries the one command below."""
@@ -96,8 +134,7 @@ def group() -> None:
 @command(group, name="virtual_phone")
 @click.option("--cpu", type=click.Choice(CPUS), default=CPUS[0], help="Kind of phone.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
-@click.option("--store", type=click.Path(path_type=Path), help="measurements.db, to be resumable.")
-@click.option("--profile-to", type=click.Path(path_type=Path), help="Save the profile there.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Folder of the runs: resumable.")
 @click.option("--input-size", default=128, help="Pixels of the image the heads' features are of.")
 @click.option("--calibration", default=16, help="Heads to calibrate on.")
 @click.option("--validation", default=24, help="Heads to validate on.")
@@ -105,8 +142,7 @@ def group() -> None:
 def main(
     cpu: str,
     out: Path,
-    store: Path | None,
-    profile_to: Path | None,
+    keep: Path | None,
     input_size: int,
     calibration: int,
     validation: int,
@@ -114,36 +150,29 @@ def main(
     as_json: bool,
 ) -> dict[str, object]:
     """Profile a virtual phone over adb, fit, and validate on held-out heads."""
-    plan = ProfilingPlan(
-        calibration_heads=calibration,
-        validation_heads=validation,
-        input_size=input_size,
-        packed=True,
-    )
+    asked = Asked("packed", input_size, calibration, validation)
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mnasfpn-")))
-        measurements = stack.enter_context(MeasurementStore(store or folder / "measurements.db"))
+        temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="mnasfpn-"))
+        folder = keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
         phone, program = stack.enter_context(started(cpu))
-        device = stack.enter_context(AndroidDevice(phone.serial, program))
-        watch = stack.enter_context(progress("measuring", quiet=as_json))
-        info = device.describe()
-        profile, way = measure(device, plan, measurements, protocol_for(info), watch)
+        profile, way = profiled(asked, phone.serial, program, folder)
         ways = [way]
         if both_ways:
-            alone = replace(plan, packed=False)
-            ways += [measure(device, alone, measurements, protocol_for(info), watch)[1]]
+            alone = replace(asked, kernels="alone")
+            ways += [profiled(alone, phone.serial, program, folder)[1]]
+    info = profile.device
     notes = [
         f"Provenance: **simulated**. {info.model}: LiteRT for AArch64 under QEMU with invented "
         "costs per instruction, without caches or pipeline. It proves the way from adb to a "
         "validated profile, and says nothing about a real phone's milliseconds.",
         "",
         f"{validation} held-out heads of the MnasFPN space at {input_size}x{input_size}, "
-        f"calibrated on {calibration} others. Device time is real time on this PC.",
+        f"calibrated on {calibration} others; {len(profile.table)} kernels. Device time is real "
+        "time on this PC, of all visits to the kernels' files.",
     ]
     name = f"virtual_phone_{cpu}"
     text = write_results(out, name, f"Virtual ARM phone ({cpu}, simulated)", notes, ways)
-    if profile_to:
-        save_profile(profile, profile_to)
     if not as_json:
         click.echo(text)
     for way in ways:

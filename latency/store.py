@@ -6,6 +6,9 @@ SQLite in write-ahead mode: a run that :meth:`MeasurementStore.append` has retur
 
 from __future__ import annotations
 
+from collections.abc import Container
+from datetime import datetime
+from itertools import pairwise
 from typing import TypeVar
 
 import msgspec
@@ -66,6 +69,25 @@ class MeasurementStore(DatabaseFile):
         for key, run in rows:
             found.setdefault(key, []).append(self._decode(run, Run))
         return {key: tuple(runs) for key, runs in found.items()}
+
+    def device_s(self, device: DeviceInfo, keys: Container[str]) -> float:
+        """Seconds that the visits to some keys took, of all campaigns together.
+
+        A visit lasts from the end of the one before to its own. The first of a campaign has none
+        before it; that is always the sentinel, so give no sentinel's key.
+        """
+        with self._clear_errors():
+            rows = self._database.execute(
+                "SELECT key, recorded FROM run JOIN device ON device.id = run.device "
+                "WHERE info = ? ORDER BY run.id",
+                (_device_json(device),),
+            ).fetchall()
+        ends = [(key, datetime.fromisoformat(recorded.rstrip("Z"))) for key, recorded in rows]
+        return sum(
+            (end - begin).total_seconds()
+            for (_, begin), (key, end) in pairwise(ends)
+            if key in keys
+        )
 
     def _decode(self, text: str, kind: type[T]) -> T:
         try:

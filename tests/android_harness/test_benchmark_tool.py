@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 import struct
 import threading
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from mnasfpn.android_harness.benchmark_tool import (
     OFFICIAL,
@@ -21,6 +23,7 @@ from mnasfpn.android_harness.benchmark_tool import (
     load_tool,
 )
 from mnasfpn.android_harness.device import RunSettings
+from mnasfpn.cli import main
 from mnasfpn.errors import InvalidInput, JobFailed, StableDeviceError
 
 
@@ -113,6 +116,23 @@ def test_without_any_checksum(storage: Storage) -> None:
 def test_offline() -> None:
     with pytest.raises(JobFailed, match=r"cannot fetch .*--binary PATH"):
         fetch_tool("arm64-v8a", url="http://127.0.0.1:1/benchmark_model")
+
+
+def test_the_command_fetches_for_the_common_abi(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(OFFICIAL, "arm64-v8a", storage.url)
+    digest = hashlib.sha256(PROGRAM).hexdigest()
+    for words in ([], ["arm64-v8a"], ["--sha256", digest]):
+        done = CliRunner().invoke(main, ["devices", "--json", "--fetch-tool", *words])
+        assert json.loads(done.stdout)["tool"]["sha256"] == digest
+    assert find_tool("arm64-v8a").sha256 == digest
+    done = CliRunner().invoke(main, ["devices", "--fetch-tool", "--sha256", "0000"])
+    assert done.exit_code == 1
+    assert "expected 0000; nothing was kept" in done.stderr
+    done = CliRunner().invoke(main, ["devices", "--sha256", "0000"])
+    assert done.exit_code == 2
+    assert "give --fetch-tool as well" in done.stderr
 
 
 def test_an_abi_nobody_builds_for() -> None:

@@ -154,3 +154,18 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
             store.append(DEVICE, "conv", big)
         kept = store.runs(DEVICE)["conv"]
     assert kept == (RUN,)
+
+
+def test_visits_last_from_the_one_before_to_their_own_end(tmp_path: Path) -> None:
+    """Also over two campaigns: the pause between them ends with a sentinel, which is not asked."""
+    with MeasurementStore(tmp_path / "m.db") as store:
+        for key in ("sentinel", "a", "b", "sentinel", "a"):
+            store.append(DEVICE, key, RUN)
+        for number, at_s in enumerate((1.0, 3.5, 4.0, 59.0, 59.25)):
+            store._database.execute(
+                "UPDATE run SET recorded = ? WHERE id = ?",
+                (f"2026-01-01T00:00:{at_s:06.3f}Z", number + 1),
+            )
+        assert store.device_s(DEVICE, {"a"}) == 2.5 + 0.25
+        assert store.device_s(DEVICE, {"a", "b"}) == 3.0 + 0.25
+        assert store.device_s(replace(DEVICE, serial="another"), {"a"}) == 0
