@@ -4,8 +4,11 @@ A kernel measured alone finds its weights and inputs in the cache, and pays for 
 interpreter; in a model it does neither. The difference is learned from a few whole models::
 
     latency = intercept
-            + sum over kernels of  factor[kind] * (value - dispatch) + weights_us_per_mb * weights
+            + sum over kernels of  factor[kind] * (value - dispatch) + weights_us_per_mb * cold
             + sum over delegate partitions of  partition_us + crossing_us_per_mb * bytes crossing
+
+``cold`` are the weights of products of many rows. A product of one row (a dense layer, a gate)
+reads each weight once and does little else, alone as in a model, so its factor says it all.
 
 It stays a sum, so that it can be evaluated for whole arrays of models at once. All coefficients are
 non-negative, factors are drawn towards 1 and the rest towards 0, and relative errors are minimised.
@@ -69,7 +72,7 @@ class Calibration:
             net_us: measured alone, without the call of the interpreter.
         """
         factor = self.factors.get(kernel.kind, 1.0)
-        return factor * net_us + self.weights_us_per_mb * kernel.bytes_weights / MEGABYTE
+        return factor * net_us + self.weights_us_per_mb * cold_weights(kernel) / MEGABYTE
 
     def overhead_us(self, plan: ExecutionPlan) -> float:
         """What a model costs beside its kernels."""
@@ -78,6 +81,11 @@ class Calibration:
             + self.crossing_us_per_mb * (partition.bytes_in + partition.bytes_out) / MEGABYTE
             for partition in plan.delegate_partitions
         )
+
+
+def cold_weights(kernel: Kernel) -> int:
+    """Bytes of weights that a kernel alone reads from the cache, again and again."""
+    return kernel.bytes_weights if kernel.rows > 1 else 0
 
 
 KernelCost = Callable[[Kernel], float]  # net microseconds of a kernel measured alone
@@ -130,7 +138,7 @@ def _terms(plan: ExecutionPlan, kinds: Sequence[str], net_us: KernelCost) -> lis
         sums[kernel.kind] += net_us(kernel)
     partitions = plan.delegate_partitions
     crossing = sum(partition.bytes_in + partition.bytes_out for partition in partitions)
-    weights = sum(kernel.bytes_weights for kernel in plan.kernels)
+    weights = sum(map(cold_weights, plan.kernels))
     return [*sums.values(), 1.0, len(partitions), crossing / MEGABYTE, weights / MEGABYTE]
 
 

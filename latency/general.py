@@ -183,7 +183,7 @@ RECIPES: tuple[tuple[int, Recipe], ...] = (
     (12, _convolution),
     (3, _stem),
     (10, _depthwise),
-    (4, _dense),
+    (7, _dense),
     (2, _pool("max_pool")),
     (2, _pool("average_pool")),
     (3, _global_pool),

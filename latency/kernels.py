@@ -82,6 +82,8 @@ class Kernel:
             return "conv_grouped"
         if self.op == "conv":
             return "conv_1x1" if self.window == (1, 1) else "conv_kxk"
+        if self.op == "fully_connected" and self.rows > 1:
+            return "conv_1x1"  # the same matrix product
         if self.op == "foreign":
             return f"foreign:{self.label}"
         if self.op in ("add", "sub", "mul") and any(shape != self.output for shape in self.inputs):
@@ -146,10 +148,14 @@ class Kernel:
         return 0
 
     @property
+    def rows(self) -> int:
+        """Output positions: of a matrix product, how often each weight is used."""
+        return math.prod(self.output[:-1])
+
+    @property
     def features_in(self) -> int:
         """Input features of each product of a ``fully_connected``."""
-        rows = math.prod(self.output[:-1])
-        return math.prod(self.inputs[0]) // rows
+        return math.prod(self.inputs[0]) // self.rows
 
     @property
     def madds(self) -> int:
@@ -157,7 +163,7 @@ class Kernel:
         if self.op in ("conv", "depthwise_conv"):
             return math.prod(self.output[1:3]) * self.weight_elements
         if self.op == "fully_connected":
-            return math.prod(self.output[:-1]) * self.weight_elements
+            return self.rows * self.weight_elements
         return 0
 
     @property
@@ -228,6 +234,8 @@ def _attributes(kernel: Kernel) -> dict[str, Any]:
         values["target"] = output[1:3]
     if kernel.op == "reshape":
         values["target"] = output
+    if kernel.op in ("global_average_pool", "global_max_pool"):
+        values["keepdims"] = len(output) == len(first)
     if kernel.op == "pad":
         totals = (output[1] - first[1], output[2] - first[2])
         values["pads"] = tuple((total // 2, total - total // 2) for total in totals)
