@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..android_harness.campaign import campaign
 from ..android_harness.device import Device, Job
 from ..android_harness.measurement import Measurement
 from ..android_harness.protocol import Protocol, measurements, protocol_for
 from ..errors import InvalidInput
-from ..models.atomic import write_atomically
-from ..models.tflite_writer import write_tflite
 from .execution import XNNPACK, Runtime
-from .kernels import kernel_graph
-from .profiling import SENTINEL, SENTINEL_KEY, Progress, store_key
+from .profiling import SENTINEL_KEY, Progress, measure_jobs, store_key
 from .store import MeasurementStore
 
 
@@ -47,19 +42,7 @@ def measure_files(
     info = store_key(device.describe(), runtime)
     protocol = protocol or protocol_for(info)
     jobs = [Job(key, path) for key, path in files.items()]
-    already = store.runs(info)
-    visits = {job.key: len(already.get(job.key, ())) for job in jobs}
-    with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
-        content = write_tflite(kernel_graph(SENTINEL))
-        sentinel = Job(SENTINEL_KEY, write_atomically(Path(folder) / "sentinel.tflite", content))
-        settings = protocol.run_settings(xnnpack=runtime is XNNPACK)
-        for job, run in campaign(
-            device, jobs, protocol, seed, settings, sentinel=sentinel, already=already
-        ):
-            store.append(info, job.key, run)
-            if progress and job is not sentinel:
-                visits[job.key] += 1
-                done = sum(min(count, protocol.rounds) for count in visits.values())
-                progress(done, len(jobs) * protocol.rounds, job.key)
+    settings = protocol.run_settings(xnnpack=runtime is XNNPACK)
+    measure_jobs(device, info, jobs, SENTINEL_KEY, settings, seed, store, protocol, progress)
     found = measurements(info, store.runs(info), protocol, SENTINEL_KEY)
     return {key: found[key] for key in files}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -202,16 +202,37 @@ def _measure(
     protocol: Protocol,
     progress: Progress | None,
 ) -> None:
-    already = store.runs(info)
     valid = {
         key
-        for key, found in measurements(info, already, protocol, sentinel_key).items()
+        for key, found in measurements(info, store.runs(info), protocol, sentinel_key).items()
         if found.verdict.status is Status.VALID
     }
     with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
         jobs = _write_models(graphs, Path(folder), valid)
+        measure_jobs(device, info, jobs, sentinel_key, settings, seed, store, protocol, progress)
+
+
+def measure_jobs(
+    device: Device,
+    info: DeviceInfo,
+    jobs: Sequence[Job],
+    sentinel_key: str,
+    settings: RunSettings,
+    seed: int,
+    store: MeasurementStore,
+    protocol: Protocol,
+    progress: Progress | None = None,
+) -> None:
+    """Visit what is not VALID in the store yet; every run is in it before the next begins.
+
+    Args:
+        info: the device as the store knows it.
+        sentinel_key: of the sentinel's runs; jobs measured with other settings have another one.
+    """
+    already = store.runs(info)
+    visits = {job.key: len(already.get(job.key, ())) for job in jobs}
+    with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
         sentinel = _write_model(sentinel_key, kernel_graph(SENTINEL), Path(folder) / "s.tflite")
-        visits = {job.key: len(already.get(job.key, ())) for job in jobs}
         for job, run in campaign(
             device, jobs, protocol, seed, settings, sentinel=sentinel, already=already
         ):
