@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .android_harness.device import Device
 from .errors import DeviceError, InvalidInput
+
+if TYPE_CHECKING:
+    from .android_harness.adb import ListedDevice
 
 HOST = "host"
 ONLY_PHONE = "phone"
@@ -32,8 +36,19 @@ def find_devices() -> list[FoundDevice]:
         listed = list_devices()
     except DeviceError as error:
         return [_this_pc(), FoundDevice("(adb)", "unavailable", "Android phones", str(error))]
-    phones = [FoundDevice(item.serial, item.state, "Android phone", item.fix) for item in listed]
-    return [_this_pc(), *phones]
+    return [_this_pc(), *map(_phone, listed)]
+
+
+def _phone(listed: ListedDevice) -> FoundDevice:
+    from .android_harness.android import summary
+
+    what, fix = "Android phone", listed.fix
+    if not fix:
+        try:
+            what = summary(listed.serial)
+        except DeviceError as error:
+            fix = str(error)
+    return FoundDevice(listed.serial, listed.state, what, fix)
 
 
 def _this_pc() -> FoundDevice:

@@ -69,7 +69,7 @@ class AndroidDevice:
         self.patience_s = 30.0  # for a phone that is gone when its settings are to be put back
         self._folder, self._sysfs = folder, sysfs
         self.adb.wait(reconnect_s)
-        self._properties = self._read_properties()
+        self._properties = _read_properties(self.adb)
         self.tool: Tool = find_tool(self._properties["ro.product.cpu.abi"], binary)
         self.cores = self._pinnable(cores)
         self._flags: frozenset[str] | None = None
@@ -96,13 +96,12 @@ class AndroidDevice:
 
     def describe(self) -> DeviceInfo:
         known = self._properties
-        soc = known["ro.soc.model"]
         emulated = "1" in (known["ro.boot.qemu"], known["ro.kernel.qemu"])
         by_address = ":" in self.adb.serial and known["ro.serialno"] != UNREADABLE
         return DeviceInfo(
             serial=known["ro.serialno"] if by_address else self.adb.serial,
             model=f"{known['ro.product.manufacturer']} {known['ro.product.model']}",
-            soc=known["ro.board.platform"] if soc == UNREADABLE else soc,
+            soc=_soc(known),
             os=f"Android {known['ro.build.version.release']} ({known['ro.build.id']})",
             abi=known["ro.product.cpu.abi"],
             runtime=f"benchmark_model {self.tool.sha256[:12]}",
@@ -233,14 +232,6 @@ class AndroidDevice:
             self._flags = flags_known(said.stdout + said.stderr)
         return self._flags
 
-    def _read_properties(self) -> dict[str, str]:
-        command = "; ".join(f"getprop {name}" for name in _PROPERTIES)
-        lines = self.adb.shell(command).stdout.split("\n")
-        return {
-            name: value.strip() or UNREADABLE
-            for name, value in zip(_PROPERTIES, lines, strict=False)
-        }
-
     def _pinnable(self, cores: Sequence[int] | None) -> tuple[int, ...]:
         """The cores asked for or the biggest cluster; empty when the phone cannot pin or say so.
 
@@ -271,3 +262,33 @@ class AndroidDevice:
                 RuntimeWarning,
                 stacklevel=2,
             )
+
+
+def summary(serial: str, sysfs: str = "/sys") -> str:
+    """One line about a phone that can be used: what it is, and its cores by highest clock.
+
+    Raises:
+        TransientDeviceError, StableDeviceError: it cannot be asked.
+    """
+    adb = AdbDevice(serial)
+    known = _read_properties(adb)
+    clusters = read_clusters(adb, sysfs).cores_by_khz
+    cores = ", ".join(f"{len(cpus)} at {khz / 1e6:.2f} GHz" for khz, cpus in clusters.items())
+    return (
+        f"{known['ro.product.manufacturer']} {known['ro.product.model']}, {_soc(known)}, "
+        f"Android {known['ro.build.version.release']}, {known['ro.product.cpu.abi']}, "
+        f"cores: {cores or UNREADABLE}"
+    )
+
+
+def _read_properties(adb: AdbDevice) -> dict[str, str]:
+    command = "; ".join(f"getprop {name}" for name in _PROPERTIES)
+    lines = adb.shell(command).stdout.split("\n")
+    return {
+        name: value.strip() or UNREADABLE for name, value in zip(_PROPERTIES, lines, strict=False)
+    }
+
+
+def _soc(known: dict[str, str]) -> str:
+    soc = known["ro.soc.model"]
+    return known["ro.board.platform"] if soc == UNREADABLE else soc

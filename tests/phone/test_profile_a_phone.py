@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from adbd_phone import Phone
+from adbd_phone import PROPERTIES, Phone
 
 from mnasfpn.android_harness.android import FOLDER, AndroidDevice
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import Run
-from mnasfpn.device_list import opened
+from mnasfpn.device_list import find_devices, opened
 from mnasfpn.errors import InvalidInput, StableDeviceError
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
@@ -36,6 +37,18 @@ def test_the_phone_describes_itself(phone: Phone) -> None:
     assert info.cores == (4, 5, 6, 7)
     assert info.provenance == "simulated"
     assert info.runtime.startswith("benchmark_model ")
+
+
+def test_the_list_of_devices_says_what_a_phone_is(phone: Phone) -> None:
+    (found,) = (row for row in find_devices() if row.serial == phone.serial)
+    assert (found.state, found.fix) == ("device", "")
+    assert found.what == (
+        "Example Phone of Files, EX100, Android 13, arm64-v8a, cores: 4 at 1.77 GHz, 4 at 2.46 GHz"
+    )
+    shutil.rmtree(phone.folder / "sys/devices")
+    phone.set_properties(dict.fromkeys(PROPERTIES, ""))
+    (found,) = (row for row in find_devices() if row.serial == phone.serial)
+    assert found.what.count("unreadable") == 6
 
 
 def test_a_real_phone_is_not_simulated(new_phone: Callable[..., Phone]) -> None:
