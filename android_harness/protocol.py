@@ -353,9 +353,11 @@ def measurements(
         clock_us: the common clock. Two sets of measurements that are compared (a table and the
             models it predicts, the same models twice) need the same one, say
             ``reference_clock_us`` of the first: a PC's usual clock differs by percent from one
-            minute to the next. Left out, it is the median over these runs.
+            minute to the next. Left out, it is the median over the models whose runs all have one;
+            figures of the others stay as they are.
     """
-    clock_us = clock_us or reference_clock_us(chain.from_iterable(runs.values()))
+    clocked = (of_key for of_key in runs.values() if reference_clock_us(of_key) is not None)
+    clock_us = clock_us or reference_clock_us(chain.from_iterable(clocked))
     sentinels = (
         None
         if sentinel_key is None

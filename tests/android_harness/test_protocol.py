@@ -183,6 +183,17 @@ def test_without_a_clock_in_every_run_figures_stay_as_they_are():
     assert reference_clock_us([]) is None
 
 
+def test_a_model_without_a_clock_leaves_the_others_their_common_one():
+    clocked = {"a": (4.0, 4.0, 4.0), "b": (5.0, 5.0, 5.0)}
+    stored = {
+        key: [run(50 * clock, i, clock_us=clock) for i, clock in enumerate(clocks)]
+        for key, clocks in clocked.items()
+    }
+    found = measurements(DEVICE, stored | {"profiled": runs(7, 7, 7)}, THREE)
+    assert found["a"].centre_us == found["b"].centre_us == pytest.approx(50 * 4.5)
+    assert found["profiled"].centre_us == 7
+
+
 def test_failed_runs_have_no_say_in_the_reference_clock():
     assert reference_clock_us([run(1, clock_us=5.0), Run(0, 0, error="x")]) == 5.0
 
