@@ -156,6 +156,7 @@ def profile(
         "kernels": len(result.table),
         "heads": len(result.heads),
         "unstable_share": result.measuring.unstable,
+        "failed": result.measuring.failed,
     }
     if not as_json:
         listings.print_measured(result, out)

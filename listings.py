@@ -55,8 +55,13 @@ def print_measured(profile: DeviceProfile, path: Path) -> None:
     say(
         f"{path}: {len(profile.table)} kernels and {len(profile.heads)} heads "
         f"{profile.provenance} on {profile.device.soc}, {profile.measuring.unstable:.0%} of them "
-        f"UNSTABLE\nnext: mnasfpn fit {path}"
+        "UNSTABLE"
     )
+    failed = profile.measuring.failed
+    if failed:
+        key, reason = next(iter(failed.items()))
+        say(f"{len(failed)} could not be measured, first {key}: {reason}")
+    say(f"next: mnasfpn fit {path}")
 
 
 def print_fit(fitted: DeviceProfile) -> None:

@@ -96,6 +96,7 @@ class Measuring:
         statistic: what one number is.
         seed: of orders and of the heads drawn.
         unstable: share of measurements that are used although they are UNSTABLE.
+        failed: what has no number -> why. Its kernels are left to the regressions.
     """
 
     protocol: str
@@ -103,6 +104,7 @@ class Measuring:
     seed: int
     settings: dict[str, float | str | tuple[str, ...]] = field(default_factory=dict)
     unstable: float = 0.0
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..android_harness.campaign import campaign
 from ..android_harness.device import Device, Job, RunSettings
-from ..android_harness.measurement import DeviceInfo, Measurement, Run, Status
+from ..android_harness.measurement import UNREADABLE, DeviceInfo, Measurement, Run, Status
 from ..android_harness.protocol import Protocol, measurements, protocol_for
 from ..errors import JobFailed
 from ..models.graph import Graph
@@ -100,7 +100,18 @@ class ProfilingPlan:
     def graphs(self) -> dict[str, Graph]:
         """Key -> what is measured under it."""
         alone = () if self.packed else self.kernels()
-        graphs = {kernel.signature: kernel_graph(kernel) for kernel in alone}
+        return {
+            **{kernel.signature: kernel_graph(kernel) for kernel in alone},
+            **self.whole_models(),
+        }
+
+    def measured_keys(self) -> tuple[str, ...]:
+        """Of all that a profile holds, however its kernels are measured."""
+        return (*(kernel.signature for kernel in self.kernels()), *self.whole_models())
+
+    def whole_models(self) -> dict[str, Graph]:
+        """Heads, twice where they validate, and random networks."""
+        graphs = {}
         for role, heads in self.heads().items():
             for head in heads:
                 graph = head_graph(head.genotype, self.channels, self.input_size)
@@ -129,7 +140,7 @@ def profile_device(
 
     Raises:
         DeviceError: the device cannot go on; what was measured is kept.
-        JobFailed: the store cannot be written, or too much of the plan failed.
+        JobFailed: the store cannot be written, or the device runs no model at all.
     """
     info = store_key(device.describe(), plan.runtime)
     protocol = protocol or protocol_for(info)
@@ -266,11 +277,7 @@ def measured_profile(
     Raises:
         JobFailed: the cheapest kernel has no measurement, without which no other can be read.
     """
-    found = {
-        key: measured
-        for key, measured in _measured(info, plan, store, protocol).items()
-        if measured.verdict.status is not Status.FAILED
-    }
+    found = _measured(info, plan, store, protocol)
     dispatch = found.get(DISPATCH.signature)
     if dispatch is None or dispatch.centre_us is None:
         raise JobFailed(
@@ -282,21 +289,20 @@ def measured_profile(
         _head(head, role, found, plan) for role, heads in plan.heads().items() for head in heads
     ]
     networks = [_network(network, found, plan) for network in plan.random_networks()]
-    unstable = sum(measured.verdict.status is Status.UNSTABLE for measured in found.values())
+    verdicts = [found[key].verdict.status for key in plan.measured_keys() if key in found]
+    used = [status for status in verdicts if status is not Status.FAILED]
     return DeviceProfile(
-        name=f"{info.model} ({info.serial})",
+        name=f"{info.soc if info.model == UNREADABLE else info.model} ({info.serial})",
         provenance=info.provenance,
         device=info,
         runtime=plan.runtime.name,
         measuring=Measuring(
             protocol=protocol.name,
-            statistic=(
-                f"median of the {protocol.agreeing} fastest undisturbed runs' "
-                f"{' or '.join(protocol.statistics)}"
-            ),
+            statistic=_statistic(plan, protocol),
             seed=plan.seed,
             settings={key: value for key, value in asdict(protocol).items() if key != "name"},
-            unstable=unstable / len(found),
+            unstable=used.count(Status.UNSTABLE) / len(used),
+            failed=_failures(plan, found),
         ),
         # An operator profile is of the kernels alone; there is no call to take off.
         dispatch_us=0.0 if plan.packed else dispatch.centre_us,
@@ -304,6 +310,27 @@ def measured_profile(
         heads=tuple(head for head in heads if head is not None),
         networks=tuple(network for network in networks if network is not None),
     )
+
+
+def _failures(plan: ProfilingPlan, found: Mapping[str, Measurement]) -> dict[str, str]:
+    """Why there is no number, for all of a plan that has none."""
+    failures = {}
+    for key in plan.measured_keys():
+        if key not in found:
+            failures[key] = "never measured"
+        elif found[key].verdict.status is Status.FAILED:
+            failures[key] = "; ".join(found[key].verdict.reasons)
+    return failures
+
+
+def _statistic(plan: ProfilingPlan, protocol: Protocol) -> str:
+    text = (
+        f"{protocol.quantile:g} quantile of the undisturbed runs' "
+        f"{' or '.join(protocol.statistics)}"
+    )
+    if plan.packed:
+        text += "; of kernels, of the means that the runs' operator profiles give"
+    return text
 
 
 def _row(kernel: Kernel, found: Mapping[str, Measurement], info: DeviceInfo) -> TableRow | None:

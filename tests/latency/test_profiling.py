@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnasfpn.android_harness.measurement import Run
+from mnasfpn.android_harness.measurement import UNREADABLE, Run
 from mnasfpn.android_harness.protocol import HOST
 from mnasfpn.errors import InvalidInput, JobFailed, StableDeviceError
 from mnasfpn.latency.fit import fit
@@ -202,3 +202,42 @@ def test_too_few_heads_are_refused(measured: DeviceProfile) -> None:
         fit(replace(measured, heads=measured.heads_for("validation")))
     with pytest.raises(InvalidInput, match="at least 5 held-out"):
         fit(replace(measured, heads=measured.heads_for("calibration")))
+
+
+class CannotRun:
+    """A device on which one model never works."""
+
+    def __init__(self, device, key: str) -> None:
+        self.device, self.key = device, key
+        self.describe, self.telemetry = device.describe, device.telemetry
+
+    def run_round(self, jobs, settings, round_number) -> Iterator:
+        for job, run in self.device.run_round(jobs, settings, round_number):
+            if job.key == self.key:
+                run = Run(run.round, run.position, error="no memory")
+            yield job, run
+
+
+def test_what_could_not_be_measured_is_in_the_profile_with_the_reason(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    kernel = tiny_plan.kernels()[0].signature
+    with MeasurementStore(tmp_path / "m.db") as store:
+        profile = profile_device(
+            CannotRun(synthetic(tiny_plan), kernel), tiny_plan, store, protocol
+        )
+    assert profile.measuring.failed == {kernel: "no memory"}
+    assert kernel not in {row.kernel for row in profile.table}
+
+
+def test_a_device_without_a_name_goes_by_its_processor(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    device = synthetic(tiny_plan)
+    known = replace(device.describe(), model=UNREADABLE, soc="Some CPU @ 2 GHz")
+    device.describe = lambda: known
+    with MeasurementStore(tmp_path / "m.db") as store:
+        profile = profile_device(device, tiny_plan, store, protocol)
+    assert profile.name == f"Some CPU @ 2 GHz ({known.serial})"
+    assert profile.measuring.failed == {}
+    assert profile.measuring.statistic.startswith(f"{protocol.quantile:g} quantile of")
