@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -126,14 +127,15 @@ def markdown(rows: list[Row], notes: list[str]) -> str:
     return "\n".join(lines)
 
 
-def notes(info: DeviceInfo, unstable: float, plan: ProfilingPlan) -> list[str]:
+def notes(info: DeviceInfo, unstable: float, noise: float, plan: ProfilingPlan) -> list[str]:
     return [
         f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}). "
         f"The profile holds the kernels of the MnasFPN space, {plan.general} of networks in "
         f"general, and those of {plan.networks} random networks; it is calibrated on the latter "
         f"and {plan.calibration_heads} random heads. None of the architectures below took part. "
-        f"{unstable:.0%} of the profile's measurements are UNSTABLE: that is how noisy the "
-        "machine was.",
+        f"{unstable:.1%} of the profile's measurements are UNSTABLE. The machine was shared while "
+        "they were made; the same network measured in different processes differed by "
+        f"{noise:.1%} (median spread of the networks below).",
     ]
 
 
@@ -175,7 +177,8 @@ def main(
         keys = {f"foreign {architecture.name}": path for architecture, path in files.items()}
         measured = measure_files(device, keys, store, protocol=protocol, seed=seed, progress=watch)
     found = compare(files, Estimator(profile), measured)
-    text = markdown(found, notes(profile.device, profile.measuring.unstable, plan))
+    noise = statistics.median(item.spread for item in found)
+    text = markdown(found, notes(profile.device, profile.measuring.unstable, noise, plan))
     result: dict[str, Any] = {"device": asdict(profile.device), "summary": summary(found)}
     result["rows"] = [{**asdict(item), "error": item.error} for item in found]
     write_atomically(out / "foreign_models.json", json.dumps(result, indent=1) + "\n")

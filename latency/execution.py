@@ -234,17 +234,20 @@ def _kernel(graph: Graph, layer: Layer) -> Kernel:
     elif layer.op in WINDOWED:
         window = attributes.window
     windowed = layer.op in WINDOWED
+    groups = attributes.groups
+    # A group for each channel is a depthwise convolution, however the file calls it.
+    depthwise = layer.op == "conv" and groups == layer.shape[3] == graph[layer.inputs[0]].shape[3]
     inputs = tuple(graph[name].shape for name in layer.inputs)
     if layer.op in ("add", "sub", "mul") and len(inputs) == 1 and attributes.constant is None:
         inputs = (*inputs, layer.shape[-1:])
     return Kernel(
-        op=layer.op,
+        op="depthwise_conv" if depthwise and groups > 1 else layer.op,
         inputs=inputs,
         output=layer.shape,
         window=window,
         stride=attributes.stride if windowed else (1, 1),
         dilation=attributes.dilation if windowed else (1, 1),
-        groups=attributes.groups,
+        groups=1 if depthwise else groups,
         activation=attributes.activation,
         dtype=_dtype(layer),
         label=attributes.label,

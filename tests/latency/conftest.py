@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -63,7 +64,7 @@ class SyntheticDevice:
     def kernel_us(kernel: Kernel) -> float:
         """Measured alone, warm: work, traffic, and something per pixel."""
         traffic = kernel.bytes_in + kernel.bytes_out + kernel.bytes_weights
-        return 0.2 + kernel.madds / 2e4 + traffic / 1e4 + kernel.output[1] * kernel.output[2] / 1e3
+        return 0.2 + kernel.madds / 2e4 + traffic / 1e4 + math.prod(kernel.output[1:-1]) / 1e3
 
     def latency_us(self, graph: Graph) -> float:
         plan = execution_plan(graph)

@@ -16,6 +16,7 @@ from mnasfpn.latency.execution import execution_plan
 from mnasfpn.latency.kernels import Kernel, kernel_graph
 from mnasfpn.latency.profile import DeviceProfile
 from mnasfpn.latency.table import TableRow
+from mnasfpn.models.builder import GraphBuilder
 from mnasfpn.models.tflite_reader import read_tflite
 
 SIZE = 16
@@ -146,6 +147,18 @@ def test_hybrid_kernels_read_one_byte_for_each_weight() -> None:
     assert (kernel.bytes_in, kernel.bytes_weights, kernel.bytes_out) == (256, 640, 40)
     with pytest.raises(InvalidInput, match="int8 weights"):
         kernel_graph(kernel)
+
+
+def test_a_group_for_each_channel_is_a_depthwise_convolution() -> None:
+    builder = GraphBuilder()
+    x = builder.input("x", (1, 8, 8, 24))
+    for name, channels, groups in (("each", 24, 24), ("pairs", 24, 12), ("wider", 48, 24)):
+        weights = (3, 3, 24 // groups, channels)
+        builder.add_layer(name, "conv", (x,), weights, groups=groups)
+    each, pairs, wider = execution_plan(builder.graph(("each", "pairs", "wider"))).kernels
+    assert each == Kernel.parse("depthwise_conv 1x8x8x24 -> 1x8x8x24 k3x3 s1x1")
+    assert each.weight_elements == 9 * 24
+    assert {pairs.kind, wider.kind} == {"conv_grouped"}
 
 
 ROWS = (

@@ -1,0 +1,99 @@
+"""What is measured beside one search space: kernels of networks in general, random networks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mnasfpn.latency.execution import execution_plan
+from mnasfpn.latency.fit import fit
+from mnasfpn.latency.general import (
+    LEAST_OF_A_KIND,
+    MOST_ELEMENTS,
+    MOST_MADDS,
+    MOST_WEIGHTS,
+    general_kernels,
+)
+from mnasfpn.latency.kernels import Kernel, kernel_graph
+from mnasfpn.latency.networks import MOST_MADDS as MOST_NETWORK_MADDS
+from mnasfpn.latency.networks import random_networks
+from mnasfpn.latency.profile import from_json, to_json
+from mnasfpn.latency.profiling import ProfilingPlan, profile_device
+from mnasfpn.latency.store import MeasurementStore
+from mnasfpn.models.costs import cost
+from mnasfpn.models.space import Space
+
+COUNT = 256
+
+
+def test_general_kernels_are_about_as_many_as_asked_for_and_of_every_kind() -> None:
+    kernels = general_kernels(COUNT, seed=0)
+    assert len(set(kernels)) == len(kernels)
+    assert 0.8 * COUNT < len(kernels) < 1.3 * COUNT
+    kinds = Counter(kernel.kind for kernel in kernels)
+    assert min(kinds.values()) >= LEAST_OF_A_KIND
+    assert {"conv_kxk", "conv_1x1", "depthwise_conv", "fully_connected", "softmax"} <= set(kinds)
+    assert kinds["conv_1x1"] > kinds["softmax"]
+    strided = {kernel.kind for kernel in kernels if kernel.stride == (2, 2)}
+    assert {"conv_kxk", "depthwise_conv", "max_pool"} <= strided
+
+
+def test_general_kernels_can_be_built_and_are_modest() -> None:
+    for kernel in general_kernels(COUNT, seed=1):
+        (built,) = execution_plan(kernel_graph(kernel)).kernels
+        assert built == kernel
+        assert kernel.madds <= MOST_MADDS
+        assert kernel.weight_elements <= MOST_WEIGHTS
+        assert (kernel.bytes_in + kernel.bytes_out) / 4 <= MOST_ELEMENTS
+
+
+def test_general_kernels_span_decades() -> None:
+    madds = sorted(kernel.madds for kernel in general_kernels(COUNT) if kernel.kind == "conv_kxk")
+    assert madds[-1] > 300 * madds[0]
+
+
+def test_the_seed_decides() -> None:
+    assert general_kernels(64, seed=5) == general_kernels(64, seed=5)
+    assert general_kernels(64, seed=5) != general_kernels(64, seed=6)
+    assert general_kernels(0) == ()
+
+
+def test_random_networks_are_of_a_usual_size_and_different() -> None:
+    networks = random_networks(12, seed=0)
+    assert [network.name for network in networks[:2]] == ["network/0/0", "network/0/1"]
+    assert len({cost(network.graph).madds for network in networks}) == 12
+    assert all(cost(network.graph).madds <= MOST_NETWORK_MADDS for network in networks)
+    assert random_networks(3, seed=0) == networks[:3]
+    kinds = {k.kind for network in networks for k in execution_plan(network.graph).kernels}
+    assert {"conv_kxk", "mul_broadcast", "concat", "fully_connected", "average_pool"} <= kinds
+
+
+SPACE = Space("small", channels=(16,), kernels=(3,), expansions=(16, 40), internal_blocks=2)
+
+
+@pytest.mark.slow
+def test_a_profile_with_networks_is_calibrated_on_them_and_comes_back(
+    synthetic, protocol, tmp_path: Path
+) -> None:
+    plan = ProfilingPlan(
+        SPACE, general=60, networks=6, calibration_heads=6, validation_heads=6, input_size=128
+    )
+    assert set(general_kernels(60)) <= set(plan.kernels())
+    with MeasurementStore(tmp_path / "measurements.db") as store:
+        measured = profile_device(synthetic(plan), plan, store, protocol)
+    assert [network.name for network in measured.networks] == [
+        network.name for network in plan.random_networks()
+    ]
+    for stored, network in zip(measured.networks, plan.random_networks(), strict=True):
+        drawn = execution_plan(network.graph)
+        assert stored.plan.kernels == drawn.kernels
+        (partition,) = drawn.partitions
+        assert stored.crossing_bytes == partition.bytes_in + partition.bytes_out
+    fitted = fit(measured)
+    assert fitted.calibration is not None
+    assert fitted.calibration.models == 12
+    assert "conv_kxk" in fitted.calibration.factors
+    assert from_json(to_json(fitted)) == fitted
+    assert Kernel.parse("fully_connected 1x2048 -> 1x1000").kind in fitted.regressors
