@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput
+from ...latency.luts import LutEntry
 from ...models.backbones.backbone import Backbone, add_backbone, backbone_norm
 from ...models.backbones.endpoints import Endpoints
 from ...models.backbones.mobilenet_v3 import minimalistic
 from ...models.builder import GraphBuilder
 from ...models.graph import BatchNorm, Graph
+from .figures import number
 
 NORM = BatchNorm()
 IMAGENET_CLASSES = 1001  # with background, as the released checkpoints have them
@@ -49,36 +51,35 @@ def _backbone(builder: GraphBuilder, image: str, name: str, width: float) -> End
     return add_backbone(builder, image, backbone, backbone_norm(backbone))
 
 
-def proxylessnas_block(row: dict[str, str]) -> Graph | None:
-    """One row of the ProxylessNAS / Once-for-all look-up table as a graph.
+def lut_entry(row: dict[str, str]) -> LutEntry:
+    """One row of a CSV file that holds a ProxylessNAS or Once-for-all look-up table.
 
     Args:
-        row: with hin, win, cin, cout, and for blocks expand, kernel, stride, idskip.
+        row: with layer, hin, win, cin, hout, wout, cout, mean_ms, std_ms, count; for blocks also
+            expand, kernel, stride, idskip, and where the table knows them se and hswish.
 
-    Returns:
-        None for rows that are no network of their own (pooling alone).
+    Raises:
+        InvalidInput: a cell is no number, or the row describes no layer.
     """
-    builder = GraphBuilder()
-    cin, cout = int(row["cin"]), int(row["cout"])
-    x = builder.input("input", (1, int(row["hin"]), int(row["win"]), cin))
-    layer = row["layer"]
-    if layer == "Conv":
-        return builder.graph((builder.conv("conv", x, cout, 3, 2, norm=NORM, activation="relu6"),))
-    if layer.startswith("Conv_"):
-        return builder.graph((builder.conv("conv", x, cout, norm=NORM, activation="relu6"),))
-    if layer == "Logits":
-        x = builder.unary("pool", "global_average_pool", x)
-        return builder.graph(
-            (builder.add_layer("logits", "fully_connected", (x,), (cin, cout), bias=True),)
-        )
-    if layer != "expanded_conv":
-        return None
-    expansion, kernel, stride = (int(row[key]) for key in ("expand", "kernel", "stride"))
-    y = x
-    if expansion > 1:
-        y = builder.conv("expand", y, cin * expansion, norm=NORM, activation="relu6")
-    y = builder.depthwise("depthwise", y, kernel, stride, norm=NORM, activation="relu6")
-    y = builder.conv("project", y, cout, norm=NORM)
-    if row["idskip"] == "1":
-        y = builder.add("add", x, y)
-    return builder.graph((y,))
+
+    def whole(column: str) -> int:
+        return int(number(row, column))
+
+    def optional(column: str) -> int | None:
+        return whole(column) if row.get(column) else None
+
+    pixels = () if row["layer"] == "Logits" else (whole("hout"), whole("wout"))
+    return LutEntry(
+        layer=row["layer"],
+        input=(whole("hin"), whole("win"), whole("cin")),
+        output=(*pixels, whole("cout")),
+        mean_ms=number(row, "mean_ms"),
+        std_ms=number(row, "std_ms"),
+        count=whole("count"),
+        expand=optional("expand"),
+        kernel=optional("kernel"),
+        stride=optional("stride"),
+        idskip=optional("idskip"),
+        se=optional("se"),
+        hs=optional("hswish"),
+    )

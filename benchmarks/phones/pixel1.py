@@ -16,7 +16,7 @@ from ...latency.profile import DeviceProfile, Measuring, save_profile
 from ...latency.validation import Point, validate
 from ...latency.whole_models import RatesFit, TimedModel, fit_rates, geometric_factor
 from ...models.published import PAPER, published
-from .classifiers import FAMILIES, classifier, proxylessnas_block
+from .classifiers import FAMILIES, classifier, lut_entry
 from .figures import Figures, figures, number, read_rows
 
 # MobileNetV2's and MnasNet-A1's rows are of 2018. MobileNetV3's paper of 2019 has MobileNetV2 at
@@ -53,15 +53,17 @@ def published_models(path: Path) -> list[TimedModel]:
 def proxylessnas_blocks(path: Path) -> list[TimedModel]:
     """The rows of the ProxylessNAS look-up table that are blocks."""
     found = []
-    for index, row in enumerate(read_rows(path, "layer", "hin", "win", "cin", "cout", "mean_ms")):
-        graph = proxylessnas_block(row)
+    columns = ("hin", "win", "cin", "hout", "wout", "cout", "mean_ms", "std_ms", "count")
+    for index, row in enumerate(read_rows(path, "layer", *columns)):
+        entry = lut_entry(row)
+        graph = entry.graph(fuse_relu6=True)
         if graph is not None:
             kernels = execution_plan(graph, BUILTIN).kernels
             found.append(
                 TimedModel(
-                    f"{row['layer']} {index}",
+                    f"{entry.layer} {index}",
                     kernels,
-                    number(row, "mean_ms"),
+                    entry.mean_ms,
                     "proxylessnas",
                     "proxylessnas",
                     BLOCK_WEIGHT,

@@ -10,10 +10,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mnasfpn.benchmarks.phones.classifiers import lut_entry
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.estimate import Estimator, estimate
 from mnasfpn.latency.luts import (
-    LutEntry,
     lut_from_profile,
     parse_entry,
     profile_from_lut,
@@ -41,24 +41,7 @@ def published_entries(name):
     if not path.is_file():
         pytest.skip(f"{path} is not there: published look-up tables are no part of the package")
     with path.open(newline="") as file:
-        return [_from_row(row) for row in csv.DictReader(file)]
-
-
-def _from_row(row):
-    number = {key: int(row[key]) if row[key] else None for key in ("kernel", "stride", "idskip")}
-    output = [row["hout"], row["wout"], row["cout"]]
-    return LutEntry(
-        layer=row["layer"],
-        input=tuple(int(row[key]) for key in ("hin", "win", "cin")),
-        output=tuple(map(int, output[-1:] if row["layer"] == "Logits" else output)),
-        mean_ms=float(row["mean_ms"]),
-        std_ms=float(row["std_ms"]),
-        count=int(row["count"]),
-        expand=int(float(row["expand"])) if row["expand"] else None,
-        se=int(row["se"]) if row["se"] else None,
-        hs=int(row["hswish"]) if row["hswish"] else None,
-        **number,
-    )
+        return [lut_entry(row) for row in csv.DictReader(file)]
 
 
 def test_a_key_of_the_published_table():
