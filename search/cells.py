@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import msgspec
-
 from ..errors import InvalidInput
-from ..models.files import from_json, to_json
+from ..models.detector import Detector
+from ..models.files import from_json
 from ..models.genotype import LEVELS, Block, Genotype
 from ..models.heads.nasfpn import NasFpn
 
@@ -40,27 +39,14 @@ def with_repeats(cell: Cell, repeats: int) -> Cell:
     return replace(cell, repeats=repeats)
 
 
-def cell_to_json(cell: Cell) -> str:
-    """One line. A genotype's is the text of a genotype file."""
-    if isinstance(cell, Genotype):
-        return to_json(cell)
-    return msgspec.json.encode({"kind": "nasfpn", **msgspec.to_builtins(cell)}).decode()
-
-
 def cell_from_json(text: str, where: str = "JSON") -> Cell:
-    """Inverse of ``cell_to_json``.
+    """Inverse of :func:`mnasfpn.models.files.to_json` for cells.
 
     Raises:
         InvalidInput: the text is no cell; the message names the field.
     """
-    try:
-        tree = msgspec.json.decode(text)
-        if isinstance(tree, dict) and tree.pop("kind", None) == "nasfpn":
-            return msgspec.convert(tree, NasFpn)
-    except msgspec.MsgspecError as error:
-        raise InvalidInput(f"{where}: {error}") from None
     cell = from_json(text, where)
-    if not isinstance(cell, Genotype):
+    if isinstance(cell, Detector):
         raise InvalidInput(f"{where}: expected a cell, got a whole detector")
     return cell
 

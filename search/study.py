@@ -13,7 +13,8 @@ import numpy as np
 
 from ..errors import InvalidInput, JobFailed
 from ..latency.database import DatabaseFile
-from .cells import Cell, canonical, cell_from_json, cell_to_json
+from ..models.files import to_json
+from .cells import Cell, canonical, cell_from_json
 from .controllers import create_controller
 from .controllers.base import Controller, ControllerState
 from .decisions import Choices
@@ -169,7 +170,7 @@ class Study(DatabaseFile):
     def finished_like(self, cell: Cell) -> Trial | None:
         """The first finished trial of the same cell (in canonical form)."""
         where = "WHERE cell = ? AND status = 'finished' ORDER BY number LIMIT 1"
-        return next(iter(self._trials(where, cell_to_json(cell))), None)
+        return next(iter(self._trials(where, to_json(cell))), None)
 
     def restore(self, controller: Controller) -> None:
         """Bring a new controller to where it was when the open batch had been proposed."""
@@ -187,7 +188,7 @@ class Study(DatabaseFile):
                 number,
                 batch,
                 msgspec.json.encode(choices).decode(),
-                cell_to_json(canonical(self.plan.space.decode(choices))),
+                to_json(canonical(self.plan.space.decode(choices))),
                 self.plan.trial_seed(number),
                 "pending",
             )

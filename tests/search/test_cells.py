@@ -10,11 +10,12 @@ import pytest
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.costs import cost
 from mnasfpn.models.detector import Backbone, Detector
+from mnasfpn.models.files import to_json
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.heads.nasfpn import NasFpn, Node
 from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.models.published import PUBLISHED
-from mnasfpn.search.cells import canonical, cell_from_json, cell_to_json, with_repeats
+from mnasfpn.search.cells import canonical, cell_from_json, with_repeats
 from mnasfpn.search.spaces import SPACES, search_space
 
 
@@ -88,14 +89,17 @@ def test_cells_to_json_and_back(name: str) -> None:
     space = search_space(name)
     for choices in space.decisions.sample(np.random.default_rng(6), 5):
         cell = space.decode(choices)
-        assert cell_from_json(cell_to_json(cell)) == cell
+        assert cell_from_json(to_json(cell)) == cell
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "here: "),
-        ('{"kind": "nasfpn", "channels": 64, "repeats": 3}', "missing required field `nodes`"),
+        (
+            '{"schema": "mnasfpn-nasfpn-1", "channels": 64, "repeats": 3}',
+            "missing required field `nodes`",
+        ),
         ('{"schema": "other"}', "schema"),
     ],
 )
@@ -105,8 +109,6 @@ def test_damaged_cells_are_named(text: str, message: str) -> None:
 
 
 def test_a_detector_is_no_cell() -> None:
-    from mnasfpn.models.files import to_json
-
     with pytest.raises(InvalidInput, match="expected a cell, got a whole detector"):
         cell_from_json(to_json(detector(published())))
 
