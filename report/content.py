@@ -14,7 +14,6 @@ from ..latency.profiles import open_profile
 from ..latency.summary import validation_rows
 from ..models.atomic import write_atomically
 from ..models.detector import Detector
-from ..models.genotype import Genotype
 from ..models.published import PUBLISHED
 from ..search import frontier as frontiers
 from ..search.frontier import FrontierRow
@@ -176,10 +175,8 @@ def _cell(best: Trial) -> Section:
     from ..models.drawing import cell_svg
 
     text = (f"The trial of highest reward is number {best.number}.",)
-    if not isinstance(best.cell, Genotype):
-        return Section("The chosen cell", text)
     svg = plots.inline(cell_svg(best.cell))
-    caption = "Rows are pyramid levels; R is a block's resolution, F its expansion, k its kernel."
+    caption = "Rows are pyramid levels; the line below the cell explains its letters and colours."
     return Section("The chosen cell", text, ((svg, caption),))
 
 

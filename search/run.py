@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
-from ..latency.profile import to_json
+from ..errors import InvalidInput, NotCovered
+from ..latency.estimate import Estimator
+from ..latency.profile import DeviceProfile, to_json
 from ..latency.profiles import open_profile
 from ..models.atomic import write_atomically
 from ..models.data.digits import DigitsSettings, write_digits
 from ..models.detector import default_detector
 from ..models.files import save
-from ..models.genotype import Genotype
 from ..models.proxy import ProxySettings, prepare_proxy
 from ..models.published import published
 from . import frontier as frontiers
@@ -22,13 +25,14 @@ from .frontier import Finalist, FrontierRow
 from .loop import run_search
 from .proxy_evaluation import ProxyEvaluate
 from .reward import Reward
-from .spaces import search_space
+from .spaces import SearchSpace, search_space
 from .study import Study, StudyPlan, Trial
 
 Progress = Callable[[int, int, str], None]
 
 DIGITS = "digits"
 DETECTOR = "mobilenetv2-mnasfpn"  # backbone and predictor of what would ship
+COVERAGE_CELLS = 16  # random cells of a space on which a profile is tried before a search
 
 
 def search_plan(
@@ -54,13 +58,15 @@ def search_plan(
         batch: trials between two updates of the controller; None for its own number.
 
     Raises:
-        InvalidInput, InvalidProfile, NotCovered: something that the search would stumble over.
+        InvalidInput, InvalidProfile, NotCovered: something that the search would stumble over,
+            such as a profile without the space's kernels.
     """
     fitted = open_profile(profile)
-    fitted.require_calibration()
+    searched = search_space(space, repeats)
+    _require_coverage(fitted, searched)
     dataset = study.with_name(DIGITS) if task == DIGITS else Path(task)
     return StudyPlan(
-        space=search_space(space, repeats),
+        space=searched,
         controller=controller,
         settings={} if batch is None else {"batch": batch},
         seed=seed,
@@ -76,6 +82,25 @@ def search_plan(
             "digits_settings": _json(digits or DigitsSettings()),
         },
     )
+
+
+def _require_coverage(profile: DeviceProfile, space: SearchSpace) -> None:
+    """A profile must be able to estimate most cells of a space: trials of others fail, and teach
+    the controller nothing."""
+    estimator, detector = Estimator(profile), published(DETECTOR)
+    reasons = []
+    for choices in space.decisions.sample(np.random.default_rng(0), COVERAGE_CELLS):
+        try:
+            estimator.estimate(replace(detector, head=space.decode(choices)).graph())
+        except NotCovered as error:
+            reasons.append(str(error))
+    if len(reasons) > COVERAGE_CELLS / 2:
+        name = space.space.name
+        raise InvalidInput(
+            f"{len(reasons)} of {COVERAGE_CELLS} random cells of the space {name!r} have no "
+            f"latency, one because {reasons[0].partition(';')[0]}; make a profile of the space "
+            f"with `mnasfpn profile --space {name}`, or choose another --space"
+        )
 
 
 def search(
@@ -159,5 +184,4 @@ def write_finalists(chosen: Sequence[Finalist], folder: Path) -> None:
     for item in chosen:
         name = f"trial{item.trial}-x{item.repeats}"
         save(default_detector(item.cell), folder / f"{name}.json")
-        if isinstance(item.cell, Genotype):
-            write_atomically(folder / f"{name}.svg", cell_svg(item.cell))
+        write_atomically(folder / f"{name}.svg", cell_svg(item.cell))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from mnasfpn.models.graph import Graph
 from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.search.cells import Cell, canonical
 from mnasfpn.search.evaluation import DetectorEvaluate, Evaluation, attempt
+from mnasfpn.search.run import search_plan
 from mnasfpn.search.spaces import SPACES, search_space
 
 
@@ -101,3 +103,14 @@ def test_an_attempt_does_not_swallow_ctrl_c() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         attempt(interrupted, cell_of("mnasfpn"), 0)
+
+
+def test_a_search_that_its_profile_cannot_serve_is_refused_before_anything_is_prepared(
+    tmp_path: Path,
+) -> None:
+    """The published phones' kernels hold no squeeze-excite, which three of the spaces need."""
+    options = ("random", "pixel1-published", "digits", 3, -0.3, 0, tmp_path / "s.db")
+    with pytest.raises(InvalidInput, match=r"16 of 16 .*'mnasfpn'.*global_max_pool.*--space"):
+        search_plan("mnasfpn", *options)
+    assert search_plan("conn-search", *options).space == search_space("conn-search", 3)
+    assert not list(tmp_path.iterdir())
