@@ -136,7 +136,11 @@ def _cool_down(
     while now_c > rest_c + protocol.cooldown_c and waited_s < protocol.cooldown_timeout_s:
         sleep(COOLDOWN_POLL_S)
         waited_s += COOLDOWN_POLL_S
-        now_c = _hottest_c(device.telemetry()) or now_c
+        try:
+            seen_c = _hottest_c(device.telemetry())
+        except TransientDeviceError:
+            return rest_c  # the next visit reconnects, and counts its attempts
+        now_c = now_c if seen_c is None else seen_c
     return max(rest_c, now_c - protocol.cooldown_c)
 
 

@@ -288,6 +288,30 @@ def test_a_device_that_stays_warm_rests_for_the_timeout_once():
     assert sum(waits) == 20.0
 
 
+def test_a_device_lost_while_it_rests_is_reconnected_by_the_next_visit():
+    class LostWhileResting(ScriptedDevice):
+        resting = False
+
+        def telemetry(self):
+            if self.resting:
+                self.resting = False
+                self.faults[len(self.visits)] = TransientDeviceError("unplugged")
+                raise TransientDeviceError("unplugged")
+            return super().telemetry()
+
+    device = LostWhileResting(temperatures=[30.0, 41.0, *[31.0] * 99])
+
+    def rest(seconds: float) -> None:
+        device.resting = len(device.visits) == 1
+
+    found = by_key(measure(device, jobs(2), sleep=rest))
+    assert device.faults == {}  # it came, and was got over
+    assert {key: len(runs) for key, runs in found.items() if key != "sentinel"} == {
+        "job0": 3,
+        "job1": 3,
+    }
+
+
 def test_a_device_without_a_readable_temperature_never_rests():
     waits = []
     measure(ScriptedDevice(temperatures=["unreadable"] * 999), jobs(4), sleep=waits.append)
