@@ -138,7 +138,7 @@ class HostDevice:
                     "init_us": found.init_us,
                     "op_profile": found.timings,
                 }
-            except BenchmarkOutputError as error:
+            except (BenchmarkOutputError, TransientDeviceError) as error:  # too slow is the latter
                 values = {"error": str(error)}
             yield job, Run(round_number, position, before=before, after=self.telemetry(), **values)
 

@@ -10,6 +10,7 @@ row, so a row must be matched to a layer by its name as well as by its place.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -56,6 +57,8 @@ XNNPACK_NAMES: dict[str, tuple[str, ...]] = {
 #: Row that follows the operators whose activation XNNPACK does not fuse, when they have one.
 XNNPACK_ACTIVATION = "Clamp (NC)"
 ACTIVATION_APART = frozenset(("add", "sub", "mul"))
+
+_SAMPLES = re.compile(r"(?P<op>[^\t]+)\t(?P<name>[^\t]*)\t(?P<samples>\d+(?: \d+)*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +165,13 @@ def _run(
 
 
 def _read(text: str) -> tuple[OpSamples, ...]:
-    rows = []
-    for line in text.splitlines():
-        op, name, samples = line.split("\t")
-        rows.append(OpSamples(op, name, tuple(map(int, samples.split()))))
-    if not rows or len({len(row.samples_us) for row in rows}) != 1:
+    found = [_SAMPLES.fullmatch(line) for line in text.splitlines()]
+    rows = [
+        OpSamples(row["op"], row["name"], tuple(map(int, row["samples"].split())))
+        for row in found
+        if row
+    ]
+    if None in found or len({len(row.samples_us) for row in rows}) != 1:
         raise BenchmarkOutputError(
             f"the runner's operator samples are damaged: {text[:200]!r}; expected one line per "
             "operator with as many samples as the others; run again"

@@ -12,13 +12,15 @@ import pytest
 
 from mnasfpn.android_harness.benchmark_output import Asked, check_asked, parse_output
 from mnasfpn.android_harness.benchmark_tool import arguments, flags_known
-from mnasfpn.android_harness.device import RunSettings
+from mnasfpn.android_harness.device import Job, RunSettings
+from mnasfpn.android_harness.host import HostDevice
 from mnasfpn.android_harness.native_build import build, build_runner, find_compiler, litert_library
 from mnasfpn.android_harness.op_profile import (
     ACTIVATION_APART,
     XNNPACK_ACTIVATION,
     XNNPACK_NAMES,
     OpSamples,
+    _read,
     op_profile,
     profile_model,
 )
@@ -257,3 +259,16 @@ def test_help_lists_the_flags_it_is_called_with(partitioned: Path) -> None:
     asked = arguments(str(partitioned), RunSettings(runs=2, op_profile=True), known)
     measured = run(partitioned, *asked[1:])
     assert parse_output(measured.stdout, measured.stderr, measured.returncode).profile is not None
+
+
+@pytest.mark.parametrize("text", ["", "a\tb\t1 2\nc\td\t1\n", "a\tb\t1 x\n", "a b 1\n", "a\tb\t\n"])
+def test_damaged_samples_are_refused(text: str) -> None:
+    with pytest.raises(BenchmarkOutputError, match="operator samples are damaged"):
+        _read(text)
+
+
+def test_a_model_too_slow_to_profile_costs_its_own_run_only(partitioned: Path) -> None:
+    slow = RunSettings(runs=10**9, max_s=50, timeout_s=0.3, op_profile=True)
+    work = [Job("a", partitioned), Job("b", partitioned)]
+    found = [run for _, run in HostDevice().run_round(work, slow, 0)]
+    assert ["took longer than 0.3 s" in run.error for run in found] == [True, True]
