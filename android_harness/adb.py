@@ -98,7 +98,7 @@ def choose_serial(serial: str | None = None) -> str:
             )
         chosen = (usable or devices)[0]
     else:
-        if ":" in serial and serial not in listing:
+        if ":" in serial and all(device.serial != serial for device in devices):
             AdbDevice(serial).connect()
             devices = list_devices()
         named = [device for device in devices if device.serial == serial]

@@ -152,6 +152,13 @@ def test_a_phone_that_cannot_be_used_yet(server: Server, state: str) -> None:
             choose_serial(serial)
 
 
+def test_a_serial_that_begins_like_anothers_is_connected_all_the_same(server: Server) -> None:
+    canned = server("10.0.0.1:55555\tdevice\n")
+    with pytest.raises(TransientDeviceError):  # this server cannot connect anything
+        choose_serial("10.0.0.1:5555")
+    assert any("connect:10.0.0.1:5555" in request for request in canned.asked)
+
+
 def test_waiting_for_an_unauthorised_phone_is_no_use(server: Server) -> None:
     server("A\tunauthorized\n")
     with pytest.raises(StableDeviceError, match="Allow USB debugging"):
