@@ -24,6 +24,7 @@ from ..errors import InvalidInput, JobFailed, StableDeviceError, TransientDevice
 from .adb import AdbDevice
 from .cache import cache_folder
 from .device import RunSettings
+from .measurement import UNREADABLE
 
 _NIGHTLY = (
     "https://storage.googleapis.com/tensorflow-nightly-public/prod/tensorflow/release/lite/tools/"
@@ -89,7 +90,7 @@ def find_tool(abi: str, binary: Path | None = None) -> Tool:
         JobFailed: the fetched one was damaged since.
     """
     tool = load_tool(binary) if binary else _cached_tool(abi)
-    if tool.abi not in (None, abi):
+    if abi != UNREADABLE and tool.abi not in (None, abi):
         raise StableDeviceError(
             f"{tool.path} is built for {tool.abi} but the phone runs {abi}; "
             f"get the build for {abi}: {OFFICIAL.get(abi, 'none is published')}"
@@ -240,7 +241,7 @@ def _cached_tool(abi: str) -> Tool:
             f"'mnasfpn devices --fetch-tool {abi}' while online"
         )
     tool = load_tool(path)
-    expected = record.read_text().split()[0]
+    expected = record.read_text().partition(" ")[0].strip()
     if tool.sha256 != expected:
         raise JobFailed(
             f"{path} has sha256 {tool.sha256}, fetched was {expected}: the file was damaged; "
@@ -266,10 +267,16 @@ def _download(url: str) -> tuple[bytes, bytes | None]:
 
 def _write(path: Path, content: bytes) -> None:
     """To a temporary name, then renamed: never half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent)
-    with os.fdopen(handle, "wb") as file:
-        file.write(content)
-    os.replace(temporary, path)
+    try:
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            part = Path(folder) / path.name
+            part.write_bytes(content)
+            os.replace(part, path)
+    except OSError as error:
+        raise JobFailed(
+            f"could not write {path}: {error.strerror}; free some space there, or set "
+            "MNASFPN_CACHE to a folder that can be written"
+        ) from error
 
 
 def _sha256(content: bytes) -> str:

@@ -155,6 +155,21 @@ def test_the_cached_program_was_damaged_since(storage: Storage) -> None:
         find_tool("arm64-v8a")
 
 
+def test_an_empty_record_of_the_cached_program_is_damage_too(storage: Storage) -> None:
+    tool = fetch_tool("arm64-v8a", url=storage.url)
+    tool.path.with_suffix(".sha256").write_text("")
+    with pytest.raises(JobFailed, match="was damaged"):
+        find_tool("arm64-v8a")
+
+
+def test_a_cache_that_cannot_be_written(storage: Storage, cache: Path) -> None:
+    in_the_way = cache / "benchmark_model" / "arm64-v8a" / "benchmark_model"
+    (in_the_way / "full").mkdir(parents=True)
+    with pytest.raises(JobFailed, match=r"could not write .*; free some space"):
+        fetch_tool("arm64-v8a", url=storage.url)
+    assert [path.name for path in in_the_way.parent.iterdir()] == ["benchmark_model"]
+
+
 def test_a_program_for_another_processor(tmp_path: Path) -> None:
     path = tmp_path / "tool"
     path.write_bytes(elf(62))
