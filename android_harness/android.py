@@ -6,6 +6,7 @@ import hashlib
 import shlex
 import warnings
 from collections.abc import Generator, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 
@@ -282,11 +283,11 @@ def summary(serial: str, sysfs: str = "/sys") -> str:
 
 
 def _read_properties(adb: AdbDevice) -> dict[str, str]:
-    command = "; ".join(f"getprop {name}" for name in _PROPERTIES)
-    lines = adb.shell(command).stdout.split("\n")
-    return {
-        name: value.strip() or UNREADABLE for name, value in zip(_PROPERTIES, lines, strict=False)
-    }
+    # A line for each, also where there is no getprop.
+    command = "; ".join(f'echo "$(getprop {name})"' for name in _PROPERTIES)
+    lines = adb.shell(command).stdout.split("\n")[: len(_PROPERTIES)]
+    found = zip_longest(_PROPERTIES, lines, fillvalue="")
+    return {name: value.strip() or UNREADABLE for name, value in found}
 
 
 def _soc(known: dict[str, str]) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shlex
 
 from ..errors import DeviceError, TransientDeviceError
-from .adb import AdbDevice
+from .adb import AdbDevice, classified
 
 #: (name space, setting, value while measuring); 7 is any charger: mains, USB, wireless.
 WHILE_MEASURING = (("global", "stay_on_while_plugged_in", "7"),)
@@ -21,6 +21,9 @@ def apply_settings(device: AdbDevice, folder: str) -> None:
     """Keep the phone awake; its own settings are noted in ``folder`` on the phone first.
 
     A note that is already there is from a campaign that was killed: it has the phone's own values.
+
+    Raises:
+        StableDeviceError, TransientDeviceError: they cannot be noted, so nothing was changed.
     """
     note = shlex.quote(f"{folder}/restore")
     if device.shell(f"[ -e {note} ]").returncode:
@@ -30,7 +33,14 @@ def apply_settings(device: AdbDevice, folder: str) -> None:
         ]
         lines.append(f"wakefulness {'Asleep' if _asleep(device) else 'Awake'}")
         text = shlex.quote("\n".join(lines))
-        device.shell(f"echo {text} >{note}.part && mv {note}.part {note}")
+        noted = device.shell(f"echo {text} >{note}.part && mv {note}.part {note}")
+        if noted.returncode:
+            said = f"{noted.stdout} {noted.stderr}".strip()
+            raise classified(
+                said,
+                f"{device.serial} cannot note its own settings in {folder}, so none were changed: "
+                f"{said}",
+            )
     for space, key, value in WHILE_MEASURING:
         device.shell(f"settings put {space} {key} {value}")
     device.shell("input keyevent KEYCODE_WAKEUP")

@@ -13,7 +13,7 @@ from mnasfpn.android_harness.android import FOLDER, AndroidDevice
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import Run
 from mnasfpn.device_list import find_devices, opened
-from mnasfpn.errors import InvalidInput, StableDeviceError
+from mnasfpn.errors import DeviceError, InvalidInput, StableDeviceError
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 TOOL = Path(__file__).parent / "recorded_benchmark_model"
@@ -146,6 +146,14 @@ def test_settings_are_put_back(phone: Phone) -> None:
     assert phone.get_state("settings/global/stay_on_while_plugged_in") == "0"
     assert phone.get_state("wakefulness") == "Asleep"
     assert not (phone.folder / "data/local/tmp/mnasfpn/restore").exists()
+
+
+def test_settings_that_cannot_be_noted_are_not_changed(phone: Phone) -> None:
+    device = AndroidDevice(phone.serial, TOOL)
+    (phone.folder / "data/local/tmp/mnasfpn/restore.part").mkdir(parents=True)
+    with pytest.raises(DeviceError, match="none were changed"):
+        device.__enter__()
+    assert phone.get_state("settings/global/stay_on_while_plugged_in") == "0"
 
 
 def test_a_setting_that_was_never_set_is_deleted_again(phone: Phone) -> None:
