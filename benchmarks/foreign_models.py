@@ -132,7 +132,10 @@ def notes(info: DeviceInfo, unstable: float, noise: float, plan: ProfilingPlan) 
         f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}). "
         f"The profile holds the kernels of the MnasFPN space, {plan.general} of networks in "
         f"general, and those of {plan.networks} random networks; it is calibrated on the latter "
-        f"and {plan.calibration_heads} random heads. None of the architectures below took part. "
+        f"and {plan.calibration_heads} random heads. None of the architectures below took "
+        "part in any fit; two rules were written after looking at their residuals: that a group "
+        "for each channel is a depthwise convolution, and that products of one row have no "
+        "weights to lose from the cache. "
         f"{unstable:.1%} of the profile's measurements are UNSTABLE. The machine was shared while "
         "they were made; the same network measured in different processes differed by "
         f"{noise:.1%} (median spread of the networks below).",
