@@ -6,6 +6,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..android_harness.campaign import campaign
@@ -140,18 +141,19 @@ def profile_device(
 
     Raises:
         DeviceError: the device cannot go on; what was measured is kept.
+        BenchmarkOutputError: kernels were packed and the operator profile does not tell which is
+            which.
         JobFailed: the store cannot be written, or the device runs no model at all.
     """
     info = store_key(device.describe(), plan.runtime)
     protocol = protocol or protocol_for(info)
-    packs = {packed.key: packed.graph for packed in plan.packs()}
     settings = protocol.run_settings(xnnpack=plan.runtime is XNNPACK)
-    for graphs, sentinel_key in ((packs, PACK_SENTINEL_KEY), (plan.graphs(), SENTINEL_KEY)):
-        settings = replace(settings, op_profile=graphs is packs)
-        if graphs:
-            _measure(
-                device, info, graphs, sentinel_key, settings, plan.seed, store, protocol, progress
-            )
+    measure = partial(_measure, device, info, plan.seed, store, protocol, progress)
+    if packs := {packed.key: packed.graph for packed in plan.packs()}:
+        measure(packs, PACK_SENTINEL_KEY, replace(settings, op_profile=True))
+        # An operator profile that cannot be read ends here, not after all the heads.
+        _unpacked(store.runs(info), plan, protocol)
+    measure(plan.graphs(), SENTINEL_KEY, settings)
     return measured_profile(info, plan, store, protocol)
 
 
@@ -205,13 +207,13 @@ def _write_model(key: str, graph: Graph, path: Path) -> Job:
 def _measure(
     device: Device,
     info: DeviceInfo,
-    graphs: Mapping[str, Graph],
-    sentinel_key: str,
-    settings: RunSettings,
     seed: int,
     store: MeasurementStore,
     protocol: Protocol,
     progress: Progress | None,
+    graphs: Mapping[str, Graph],
+    sentinel_key: str,
+    settings: RunSettings,
 ) -> None:
     valid = {
         key
@@ -254,17 +256,29 @@ def measure_jobs(
                 progress(done, len(jobs) * protocol.rounds, job.key)
 
 
+def _unpacked(
+    runs: Mapping[str, Sequence[Run]], plan: ProfilingPlan, protocol: Protocol
+) -> dict[str, list[Run]]:
+    """Runs of packs as runs of their kernels, by signature; the sentinel's as they are.
+
+    Raises:
+        BenchmarkOutputError: an operator profile that cannot be told apart.
+    """
+    unpacked = defaultdict(list, {PACK_SENTINEL_KEY: [*runs.get(PACK_SENTINEL_KEY, ())]})
+    for packed in plan.packs():
+        for run in runs.get(packed.key, ()):
+            for kernel, its_run in packed.runs(run, protocol.statistics[0], plan.runtime).items():
+                unpacked[kernel.signature].append(its_run)
+    return unpacked
+
+
 def _measured(
     info: DeviceInfo, plan: ProfilingPlan, store: MeasurementStore, protocol: Protocol
 ) -> dict[str, Measurement]:
     """All that a plan asks for, by key; what packs measured under their kernels' signatures."""
     runs = store.runs(info)
-    sentinels = runs.pop(PACK_SENTINEL_KEY, ())
-    unpacked: defaultdict[str, list[Run]] = defaultdict(list, {PACK_SENTINEL_KEY: [*sentinels]})
-    for packed in plan.packs():
-        for run in runs.get(packed.key, ()):
-            for kernel, its_run in packed.runs(run, protocol.statistics[0], plan.runtime).items():
-                unpacked[kernel.signature].append(its_run)
+    unpacked = _unpacked(runs, plan, protocol)
+    runs.pop(PACK_SENTINEL_KEY, ())
     found = measurements(info, runs, protocol, SENTINEL_KEY)
     return found | measurements(info, unpacked, protocol, PACK_SENTINEL_KEY)
 

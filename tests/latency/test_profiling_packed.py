@@ -105,7 +105,7 @@ def test_packs_are_visited_instead_of_kernels_and_never_twice(
     assert second == []
 
 
-def test_a_profile_whose_rows_are_merged_is_refused(
+def test_a_profile_whose_rows_are_merged_is_refused_before_heads_are_measured(
     packed_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
     device = Profiled(synthetic(packed_plan), packed_plan, times_called=2)
@@ -114,3 +114,5 @@ def test_a_profile_whose_rows_are_merged_is_refused(
         pytest.raises(BenchmarkOutputError, match="files of their own"),
     ):
         profile_device(device, packed_plan, store, protocol)
+    packs = {packed.key for packed in packed_plan.packs()}
+    assert set(device.inner.visited) == packs | {PACK_SENTINEL_KEY}
