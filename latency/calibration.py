@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import InvalidInput, InvalidProfile
 from .execution import ExecutionPlan
 from .features import Matrix
-from .intervals import COVERAGE, conformal_error
+from .intervals import conformal_error, coverage_from
 from .kernels import Kernel
 
 MEGABYTE = 1e6
@@ -126,7 +126,7 @@ def fit_calibration(
         models=len(plans),
         shrinkage=shrinkage,
         error=conformal_error(left_out[shrinkage], measured_us),
-        coverage=COVERAGE,
+        coverage=coverage_from(len(plans)),
         **shared,
     )
 

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..android_harness.measurement import DeviceInfo
+from ..android_harness.measurement import DeviceInfo, Provenance
 from ..errors import InvalidInput, NotCovered
 from .calibration import SHARED, Calibration
 from .estimate import Estimator
 from .execution import ExecutionPlan
 from .features import Matrix
-from .intervals import COVERAGE, conformal_error
+from .intervals import conformal_error, coverage_from
 from .profile import DeviceProfile
 
 #: On the square of a kind's relative distance from the common factor; the last leaves only that.
@@ -158,6 +158,11 @@ def plan_parts(estimator: Estimator, plan: ExecutionPlan) -> dict[str, float]:
     return parts
 
 
+def _weaker(*provenances: Provenance) -> Provenance:
+    """What a number is that follows from several: simulated as soon as one of them is."""
+    return max(provenances, key=("measured", "published", "simulated").index)
+
+
 def transfer_profile(
     profile: DeviceProfile,
     device: DeviceInfo,
@@ -184,13 +189,15 @@ def transfer_profile(
         profile,
         name=f"{device.model}, transferred from {profile.name}",
         device=device,
+        provenance=_weaker(profile.provenance, device.provenance),
         heads=(),
+        networks=(),
         calibration=Calibration(
             factors={kind: old.factors.get(kind, 1.0) * found.factor(kind) for kind in kinds},
             models=found.count,
             shrinkage=found.shrinkage,
             error=found.error,
-            coverage=COVERAGE,
+            coverage=coverage_from(found.count),
             **{name: getattr(old, name) * found.factor(name) for name in PARTS},
         ),
         validation=None,

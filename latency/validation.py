@@ -70,7 +70,8 @@ class Validation:
 
     Args:
         accuracy: of the predictions.
-        noise_floor: of a second measurement of the same models: no predictor can be better.
+        noise_floor: of a second measurement of the same models, of those that have one; no
+            predictor can be better. None where fewer than five do.
         interval_coverage: share of models inside their stated interval.
         largest_error: name of the model that is furthest off.
         points: every model, for plots and for checking.
@@ -105,12 +106,15 @@ def validate(points: Sequence[Point], seed: int = 0) -> Validation:
         )
     measured = np.asarray([point.measured_ms for point in points])
     predicted = np.asarray([point.predicted_ms for point in points])
-    repeats = [point.repeat_ms for point in points]
-    repeated = np.asarray([repeat for repeat in repeats if repeat is not None])
+    twice = np.asarray(
+        [(point.measured_ms, point.repeat_ms) for point in points if point.repeat_ms is not None]
+    )
     worst = int(np.argmax(np.abs(predicted / measured - 1)))
     return Validation(
         accuracy=agreement(measured, predicted, seed),
-        noise_floor=agreement(measured, repeated, seed) if len(repeated) == len(points) else None,
+        noise_floor=(
+            agreement(twice[:, 0], twice[:, 1], seed) if len(twice) >= LEAST_MODELS else None
+        ),
         interval_coverage=float(
             np.mean([point.low_ms <= point.measured_ms <= point.high_ms for point in points])
         ),

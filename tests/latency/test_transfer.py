@@ -11,12 +11,14 @@ from mnasfpn.errors import InvalidInput, NotCovered
 from mnasfpn.latency.estimate import Estimator
 from mnasfpn.latency.execution import execution_plan
 from mnasfpn.latency.kernels import Kernel, kernel_graph
+from mnasfpn.latency.profile import MeasuredNetwork
 from mnasfpn.latency.selection import head_graph
 from mnasfpn.latency.transfer import fit_transfer, plan_parts, transfer_profile
 from mnasfpn.models.genotype_array import random_genotypes
 from mnasfpn.models.space import MNASFPN, Space
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data" / "phones"
+SOME_KERNEL = "conv 1x8x8x16 -> 1x8x8x16 k1x1 s1x1"
 KINDS = ("conv_1x1", "depthwise_conv", "add", "intercept_us")
 
 
@@ -161,6 +163,20 @@ def test_a_profile_becomes_the_new_phones():
     assert np.abs(before - 1).min() > 0.2
 
 
+def test_a_transferred_profile_keeps_no_measurement_and_no_better_label_than_its_parts():
+    old = simulated_profile()
+    old = replace(
+        old,
+        provenance="measured",
+        networks=(MeasuredNetwork("network/0/0", (SOME_KERNEL,), 0, 1.0, 0.0),),
+    )
+    plans, device = heads(6, 0), replace(old.device, provenance="published")
+    new = transfer_profile(old, device, plans, [1.0] * 6)
+    assert (new.heads, new.networks) == ((), ())
+    assert new.provenance == "published"
+    assert new.calibration.coverage == pytest.approx(6 / 7)
+
+
 def test_parts_add_up_to_the_estimate():
     estimator = Estimator(simulated_profile())
     genotype = random_genotypes(MNASFPN, np.random.default_rng(2), 1, 2).genotype(0)
@@ -173,7 +189,7 @@ def test_profiles_that_cannot_be_transferred():
     old = simulated_profile(without="resize_nearest")
     with pytest.raises(NotCovered, match=r"nothing about 'resize_nearest .* nothing to transfer"):
         transfer_profile(old, old.device, heads(8, 0), [1.0] * 8)
-    kernel = Kernel.parse("conv 1x8x8x16 -> 1x8x8x16 k1x1 s1x1")
+    kernel = Kernel.parse(SOME_KERNEL)
     with pytest.raises(InvalidInput, match="measure two"):
         transfer_profile(old, old.device, [execution_plan(kernel_graph(kernel))], [1.0])
 

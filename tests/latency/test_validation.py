@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -57,6 +59,17 @@ def test_the_noise_floor_is_the_second_measurement() -> None:
     assert result.accuracy.mape.value == 0
     assert result.noise_floor is not None
     assert result.noise_floor.mape.value == pytest.approx(0.1)
+
+
+def test_a_model_measured_once_takes_no_part_in_the_noise_floor() -> None:
+    measured = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+    found = points(measured, measured, repeat=[1.1 * value for value in measured])
+    once = replace(found[2], repeat_ms=None)
+    result = validate([*found[:2], once, *found[3:]])
+    assert result.noise_floor is not None
+    assert result.noise_floor.models == 5
+    assert result.noise_floor.mape.value == pytest.approx(0.1)
+    assert validate([once, once, *found[3:]]).noise_floor is None  # three are too few
 
 
 def test_bootstrap_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
