@@ -11,7 +11,8 @@ from dataclasses import replace
 from ..errors import InvalidInput, StableDeviceError, TransientDeviceError
 from .device import Device, Job, RunSettings
 from .measurement import Run, Status, Telemetry
-from .protocol import Protocol, condensed, judge
+from .protocol import Protocol
+from .verdict import condensed, judge
 
 #: How often a resting device is asked for its temperature.
 COOLDOWN_POLL_S = 5.0

@@ -129,7 +129,7 @@ class Verdict:
 class Measurement:
     """What a model costs on a device, together with every raw run it was derived from.
 
-    Built by ``protocol.measurement``; the derived numbers are never kept without their runs.
+    Built by ``verdict.measurement``; the derived numbers are never kept without their runs.
 
     Args:
         key: the job's key.

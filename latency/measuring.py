@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..android_harness.device import Device, Job
 from ..android_harness.measurement import Measurement
-from ..android_harness.protocol import Protocol, measurements, protocol_for
+from ..android_harness.protocol import Protocol, protocol_for
+from ..android_harness.verdict import measurements
 from ..errors import InvalidInput
 from .execution import XNNPACK, Runtime
 from .profiling import SENTINEL_KEY, Progress, measure_jobs, store_key

@@ -12,7 +12,8 @@ from pathlib import Path
 from ..android_harness.campaign import campaign
 from ..android_harness.device import Device, Job, RunSettings
 from ..android_harness.measurement import UNREADABLE, DeviceInfo, Measurement, Run, Status
-from ..android_harness.protocol import Protocol, measurements, protocol_for
+from ..android_harness.protocol import Protocol, protocol_for
+from ..android_harness.verdict import measurements
 from ..errors import JobFailed
 from ..models.graph import Graph
 from ..models.space import MNASFPN, Space

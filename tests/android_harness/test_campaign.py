@@ -16,7 +16,8 @@ from mnasfpn.android_harness.campaign import COOLDOWN_POLL_S, campaign, round_or
 from mnasfpn.android_harness.device import Job
 from mnasfpn.android_harness.host import HostDevice
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry
-from mnasfpn.android_harness.protocol import HOST, Protocol, judge, measurements
+from mnasfpn.android_harness.protocol import HOST, Protocol
+from mnasfpn.android_harness.verdict import judge, measurements
 from mnasfpn.errors import InvalidInput, StableDeviceError, TransientDeviceError
 from mnasfpn.models.builder import GraphBuilder
 from mnasfpn.models.tflite_writer import write_tflite

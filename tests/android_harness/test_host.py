@@ -22,8 +22,8 @@ from ai_edge_litert import schema_py_generated as schema
 from mnasfpn.android_harness import host, host_worker
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.host import HostDevice
-from mnasfpn.android_harness.measurement import UNREADABLE, Telemetry
-from mnasfpn.errors import InvalidInput, StableDeviceError, TransientDeviceError
+from mnasfpn.android_harness.measurement import Telemetry
+from mnasfpn.errors import StableDeviceError, TransientDeviceError
 from mnasfpn.models.builder import GraphBuilder
 from mnasfpn.models.tflite_writer import write_tflite
 
@@ -251,6 +251,14 @@ def _work_in_another_thread():
     thread.join()
 
 
+def test_a_system_that_cannot_pin_measures_unpinned(block, monkeypatch):
+    monkeypatch.setattr(host, "_allowed_cores", set)
+    device = HostDevice()
+    assert device.describe().cores == ()
+    ((_, run),) = device.run_round([block], QUICK, 0)
+    assert run.samples_us
+
+
 @needs_proc
 def test_worker_is_pinned_and_runs_one_thread_of_work(block):
     device = HostDevice()
@@ -390,77 +398,3 @@ def test_a_worker_does_not_outlive_a_killed_parent(stuck_campaign):
     process.kill()
     process.wait()
     _wait_until(lambda: not _alive(worker), "the worker outlived its parent")
-
-
-# What the PC says of itself
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-
-
-def test_core_choice_is_fixed_and_takes_a_fast_core(tmp_path, monkeypatch):
-    monkeypatch.setattr(host, "_allowed_cores", lambda: {0, 1, 2, 3})
-    assert HostDevice(sys_root=tmp_path).core == 3  # speeds unreadable: the last
-    for core, khz in enumerate((5_000_000, 5_000_000, 3_000_000, 3_000_000)):
-        _write(tmp_path / f"devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq", f"{khz}\n")
-    assert HostDevice(sys_root=tmp_path).core == 1
-    assert HostDevice(core=2, sys_root=tmp_path).core == 2
-
-
-def test_core_that_may_not_be_used_is_refused(monkeypatch):
-    monkeypatch.setattr(host, "_allowed_cores", lambda: {1, 3})
-    with pytest.raises(InvalidInput, match=r"core 2; this process may use \[1, 3\]"):
-        HostDevice(core=2)
-
-
-def test_a_system_that_cannot_pin_measures_unpinned(block, monkeypatch):
-    monkeypatch.setattr(host, "_allowed_cores", set)
-    device = HostDevice()
-    assert device.describe().cores == ()
-    ((_, run),) = device.run_round([block], QUICK, 0)
-    assert run.samples_us
-
-
-def test_telemetry_of_a_bare_system_is_unreadable_not_an_error(tmp_path):
-    device = HostDevice(sys_root=tmp_path)
-    seen = device.telemetry()
-    name = f"cpu{device.core}"
-    assert seen.frequency_mhz == {name: UNREADABLE}
-    assert seen.governor == {name: UNREADABLE}
-    assert seen.temperature_c == {}
-    assert seen.battery_percent == seen.charging == UNREADABLE
-    assert seen.time_in_state == {}
-
-
-def test_telemetry_reads_what_is_there(tmp_path):
-    device = HostDevice(sys_root=tmp_path)
-    name = f"cpu{device.core}"
-    cpufreq = tmp_path / "devices/system/cpu" / name / "cpufreq"
-    _write(cpufreq / "scaling_cur_freq", "3200000\n")
-    _write(cpufreq / "scaling_governor", "powersave\n")
-    _write(cpufreq / "stats/time_in_state", "800000 12\n3200000 900\n")
-    _write(tmp_path / "class/thermal/thermal_zone0/type", "x86_pkg_temp\n")
-    _write(tmp_path / "class/thermal/thermal_zone0/temp", "54500\n")
-    _write(tmp_path / "class/thermal/thermal_zone1/type", "broken\n")
-    _write(tmp_path / "class/power_supply/BAT0/capacity", "81\n")
-    _write(tmp_path / "class/power_supply/BAT0/status", "Discharging\n")
-    seen = device.telemetry()
-    assert seen.frequency_mhz == {name: pytest.approx(3200)}
-    assert seen.governor == {name: "powersave"}
-    assert seen.time_in_state == {name: {"800000": 12, "3200000": 900}}
-    assert seen.temperature_c == {
-        "thermal_zone0 x86_pkg_temp": pytest.approx(54.5),
-        "thermal_zone1 broken": UNREADABLE,
-    }
-    assert (seen.battery_percent, seen.charging) == (81, False)
-
-
-def test_describe_says_what_must_agree_between_measurements():
-    info = HostDevice().describe()
-    assert info.serial == "host"
-    assert info.threads == 1
-    assert info.provenance == "measured"
-    assert info.runtime.startswith(("ai-edge-litert ", "tflite-runtime "))
-    assert info == HostDevice().describe()

@@ -18,6 +18,9 @@ from mnasfpn.android_harness.protocol import (
     SIMULATED,
     STATISTICS,
     Protocol,
+    protocol_for,
+)
+from mnasfpn.android_harness.verdict import (
     centre_us,
     condensed,
     count,
@@ -25,7 +28,6 @@ from mnasfpn.android_harness.protocol import (
     judge,
     measurement,
     measurements,
-    protocol_for,
     reference_clock_us,
     spread,
 )
