@@ -88,6 +88,7 @@ def write_results(out: Path, name: str, title: str, notes: list[str], ways: list
         [f"# {title}", "", *notes, "", MARKDOWN_HEADER, *(way.row for way in ways), ""]
     )
     result = {"title": title, "notes": notes, "ways": [asdict(way) for way in ways]}
+    out.mkdir(parents=True, exist_ok=True)
     write_atomically(out / f"{name}.json", json.dumps(result, indent=1) + "\n")
     write_atomically(out / f"{name}.md", text)
     return text

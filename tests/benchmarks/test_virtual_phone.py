@@ -64,10 +64,11 @@ def test_packs_take_fewer_files_and_less_time_on_the_device(ways: list[Way]) -> 
 
 
 def test_results_are_for_people_and_for_programs(ways: list[Way], tmp_path: Path) -> None:
-    text = write_results(tmp_path, "virtual", "A title", ["Provenance: simulated."], ways)
+    out = tmp_path / "not/there/yet"
+    text = write_results(out, "virtual", "A title", ["Provenance: simulated."], ways)
     assert MARKDOWN_HEADER in text
-    assert (tmp_path / "virtual.md").read_text() == text
-    result = json.loads((tmp_path / "virtual.json").read_text())
+    assert (out / "virtual.md").read_text() == text
+    result = json.loads((out / "virtual.json").read_text())
     assert [way["name"] for way in result["ways"]] == ["one file each", "packed"]
     assert len(result["ways"][0]["validation"]["points"]) == PLAN.validation_heads
 
