@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ...models.torch_build import one_thread
 from ..decisions import Decisions, IntArray, draw
 
 if TYPE_CHECKING:
     import torch
 
 MASKED = -1e9  # a logit whose probability is exactly 0 in float32, and harmless to differentiate
-
-
-@contextmanager
-def single_thread() -> Iterator[None]:
-    """Run torch on one thread: sums in one order, and the other cores stay with the workers."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class RecurrentPolicy:
@@ -81,7 +67,7 @@ class RecurrentPolicy:
         choices = np.zeros((count, 0), dtype=np.int64)
         log_probs = np.zeros((count, len(self.decisions)), dtype=np.float32)
         state = None
-        with torch.no_grad(), single_thread():
+        with torch.no_grad(), one_thread():
             x = self._start.expand(count, 1, -1)
             for position in range(len(self.decisions)):
                 output, state = self._lstm(x, state)

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import InvalidInput
+from ...models.torch_build import one_thread
 from ..decisions import Choices, Decisions, as_choices
 from .base import ControllerState, generator_from, generator_state
-from .policy import RecurrentPolicy, single_thread
+from .policy import RecurrentPolicy
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +133,7 @@ class Ppo:
         old_log_probs = torch.from_numpy(np.stack([p.log_probs for p in batch]))
         advantages = torch.from_numpy(self._advantages(np.asarray([p.reward for p in batch])))
         weights = list(self.policy.parameters().values())
-        with single_thread():
+        with one_thread():
             for _ in range(self.settings.epochs):
                 log_probs, entropy = self.policy.evaluate(choices)
                 loss = ppo_loss(log_probs, old_log_probs, advantages, self.settings.clip)
