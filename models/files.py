@@ -15,9 +15,8 @@ from ..errors import InvalidInput, UnknownModel
 from .atomic import write_atomically
 from .backbones.backbone import Backbone, BackboneName
 from .detector import COCO_CLASSES, Detector, Head, default_detector
-from .genotype import Genotype
+from .genotype import Genotype, Merge
 from .graph import Graph
-from .heads.merge import Merge
 from .heads.nasfpn import NasFpn
 from .heads.predictor import SharedPredictor
 from .heads.ssdlite import SsdLite

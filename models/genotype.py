@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from ..errors import InvalidGraph
 
@@ -44,7 +44,7 @@ class Block:
             raise InvalidGraph(f"expansion F must be at least 1, got {self.expansion}")
         if self.kernel < 1 or self.kernel % 2 == 0:
             raise InvalidGraph(f"the depthwise kernel must be odd and positive, got {self.kernel}")
-        if self.merge not in ("add", "se"):
+        if self.merge not in get_args(Merge):
             raise InvalidGraph(f"merge must be 'add' or 'se', got {self.merge!r}")
         if self.merge == "se" and len(self.inputs) != 2:
             raise InvalidGraph(f"merge 'se' takes exactly 2 inputs, got {len(self.inputs)}")

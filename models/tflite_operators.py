@@ -226,8 +226,6 @@ def _unary(op: str) -> Rule:
     return lambda call: Reading(op) if call[0].shape == call.output.shape else None
 
 
-RESHAPING = (BuiltinOperator.RESHAPE, BuiltinOperator.SQUEEZE, BuiltinOperator.EXPAND_DIMS)
-
 RULES: dict[int, Rule] = {
     BuiltinOperator.CONV_2D: _conv,
     BuiltinOperator.DEPTHWISE_CONV_2D: _depthwise,

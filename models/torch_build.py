@@ -196,17 +196,6 @@ class TorchGraph:
             for key, tensor in tensors.items()
         }
 
-    def l2(self) -> Tensor:
-        """Sum of l2 / 2 * |kernel|^2 over all kernels with that regularisation."""
-        import torch
-
-        terms = [
-            layer.attributes.l2 / 2 * self.trained[f"{layer.name}/kernel"].square().sum()
-            for layer in self.graph
-            if layer.attributes.l2 and layer.attributes.shares is None
-        ]
-        return torch.stack(terms).sum() if terms else torch.zeros(())
-
     def __call__(self, inputs: dict[str, Tensor], training: bool = False) -> dict[str, Tensor]:
         """Values of the graph's outputs, by name."""
         values: dict[str, Tensor] = {}

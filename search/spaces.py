@@ -35,8 +35,6 @@ PAPER_CARDINALITY = {
     "mnasfpn": 1e31,
     "conn-search": 3e42,
 }
-#: Internal blocks only: the count of expansion decisions that comes nearest to the paper's sizes.
-PAPER_EXPANSION_DECISIONS = 5
 CARDINALITY_NOTE = (
     "With an expansion F for each of the 9 blocks, as the published cell has, the last two spaces "
     "hold 9.6e34 and 4.1e45 cells. The paper prints 1e31 and 3e42 and so must have counted fewer "

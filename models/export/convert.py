@@ -28,7 +28,6 @@ Precision = Literal["float32", "float16", "int8"]
 INPUT = "image"
 OUTPUTS = ("boxes", "scores")  # in this order, whatever the converter makes of it
 SIGNATURE = "serving_default"
-CALIBRATION_IMAGES = 100
 
 
 def sample_images(data: CocoSplit, size: int, count: int, seed: int = 0) -> Floats:

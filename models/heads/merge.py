@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from ..builder import GraphBuilder
+from ..genotype import Merge
 from ..graph import Activation
-
-Merge = Literal["add", "se"]
 
 
 def merge(

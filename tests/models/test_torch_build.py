@@ -77,17 +77,6 @@ def test_a_batch_is_computed_image_by_image():
     torch.testing.assert_close(both[1:], second, atol=1e-5, rtol=1e-4)
 
 
-def test_l2_is_half_the_weighted_squares_of_kernels_counted_once():
-    builder = GraphBuilder()
-    image = builder.input("image", (1, 4, 4, 2))
-    first = builder.conv("first", image, 2, l2=0.5)
-    builder.conv("second", first, 2, l2=0.5, shares="first")
-    graph = builder.graph(["second"])
-    kernel = np.full((1, 1, 2, 2), 3.0, np.float32)
-    network = TorchGraph(graph, {"first/kernel": kernel})
-    assert network.l2().item() == pytest.approx(0.5 / 2 * 4 * 9)
-
-
 def test_training_moves_batch_norm_towards_the_batch():
     builder = GraphBuilder()
     image = builder.input("image", (1, 2, 2, 1))
