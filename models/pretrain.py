@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidInput
 from .data.coco import CocoSplit
-from .data.pipeline import Pixels, normalise
+from .data.pipeline import Pixels, normalise, open_image
 from .graph import Graph
 from .torch_build import TorchGraph, one_thread, to_nchw
 from .weights import Weights, random_weights
@@ -62,8 +62,7 @@ def object_crops(
     crops, labels = [], []
     for example in data.examples:
         height, width = example.size
-        with Image.open(example.path) as file:
-            image = file.convert("RGB")
+        image = Image.fromarray(open_image(example))
         for box, label in zip(example.boxes, example.labels, strict=True):
             top, left, bottom, right = box * [height, width, height, width]
             longer = max(bottom - top, right - left)

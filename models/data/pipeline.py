@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import InvalidInput
 from ..boxes import UNMATCHED, areas, encode, match
 from .coco import CocoSplit, Example
 
@@ -95,13 +96,24 @@ def normalise(pixels: Pixels) -> Floats:
 def load_image(example: Example, size: int) -> Pixels:
     """The whole image resized to [size, size, 3]; its aspect is not kept."""
     height, width = example.size
-    return _resize(_open(example), (0, 0, width, height), size)
+    return _resize(open_image(example), (0, 0, width, height), size)
 
 
-def _open(example: Example) -> Pixels:
+def open_image(example: Example) -> Pixels:
+    """The image [H, W, 3] as it is.
+
+    Raises:
+        InvalidInput: its size is not what the annotations are about.
+    """
     from PIL import Image
 
+    height, width = example.size
     with Image.open(example.path) as image:
+        if image.size != (width, height):
+            raise InvalidInput(
+                f"{example.path} has {image.width} x {image.height} pixels, its annotations say "
+                f"{width} x {height}; boxes would be off: correct the annotations, or the image"
+            )
         return np.asarray(image.convert("RGB"))
 
 
@@ -164,7 +176,7 @@ class Pipeline:
         boxes, labels = example.boxes[:MOST_BOXES], example.labels[:MOST_BOXES]
         if self.augmentation.crop:
             window = crop_window(example.size, generator)
-            pixels = _resize(_open(example), window, self.size)
+            pixels = _resize(open_image(example), window, self.size)
             boxes, labels = crop_boxes(boxes, labels, window, example.size)
         else:
             pixels = self._whole(example)

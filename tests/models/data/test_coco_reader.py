@@ -12,6 +12,7 @@ from PIL import Image
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.boxes import areas
 from mnasfpn.models.data.coco import read_coco
+from mnasfpn.models.data.pipeline import load_image
 
 BCCD = Path(__file__).parents[4] / "shared" / "data" / "detection" / "bccd"
 needs_bccd = pytest.mark.skipif(not BCCD.is_dir(), reason=f"no BCCD dataset at {BCCD}")
@@ -129,3 +130,10 @@ def test_bccd_has_its_known_counts():
     assert (kept + skipped, skipped) == (4888, 2)  # the two boxes without area
     assert splits["train"].classes == ("RBC", "WBC", "Platelets")
     assert all((areas(e.boxes) > 0).all() for e in splits["train"].examples)
+
+
+def test_an_image_of_another_size_than_its_annotations_say_is_refused(tmp_path):
+    image = {"id": 7, "file_name": "a.png", "width": 20, "height": 40}
+    data = read_coco(write_dataset(tmp_path / "set", images=[image]), "train")
+    with pytest.raises(InvalidInput, match=r"a\.png has 40 x 20 pixels.*say 20 x 40"):
+        load_image(data.examples[0], 32)
