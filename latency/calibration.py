@@ -61,6 +61,10 @@ class Calibration:
         for name in SHARED:
             if not getattr(self, name) >= 0:
                 raise InvalidProfile(f"{name!r} must not be negative, got {getattr(self, name)}")
+        if not self.error >= 0:
+            raise InvalidProfile(f"'error' must not be negative, got {self.error}")
+        if not 0 < self.coverage <= 1:
+            raise InvalidProfile(f"'coverage' is a probability, got {self.coverage}")
         for kind, factor in self.factors.items():
             if not factor >= 0:
                 raise InvalidProfile(f"the factor of {kind!r} must not be negative, got {factor}")

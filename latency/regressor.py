@@ -109,8 +109,8 @@ class Regressor:
     def __post_init__(self) -> None:
         for name in ("coefficients", "low", "high"):
             _check_names(name, getattr(self, name))
-        if min(self.intercept, *self.coefficients.values()) < 0:
-            raise InvalidProfile("'intercept' and 'coefficients' must not be negative")
+        if not min((self.intercept, self.error, *self.coefficients.values())) >= 0:
+            raise InvalidProfile("'intercept', 'coefficients' and 'error' must not be negative")
         if (self.trees is None) != (self.method == "non_negative_linear"):
             raise InvalidProfile(f"'trees' and method {self.method!r} contradict each other")
 

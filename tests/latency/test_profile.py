@@ -52,6 +52,9 @@ def damaged(profile: DeviceProfile, path: str, value: object) -> str:
         ("regressors.conv_1x1.coefficients", [1.0], r"Expected `object`.*coefficients"),
         ("regressors.conv_1x1.coefficients", {"colour": 1.0}, r"unknown features colour; known"),
         ("regressors.conv_1x1.coefficients", {"pixels": -1.0}, r"must not be negative"),
+        ("regressors.conv_1x1.error", -0.1, "must not be negative"),
+        ("calibration.error", -0.1, "'error' must not be negative"),
+        ("calibration.coverage", 90, "'coverage' is a probability, got 90"),
         ("dispatch_us", -2.0, "'dispatch_us' must not be negative"),
     ],
 )
