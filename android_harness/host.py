@@ -73,8 +73,11 @@ class HostDevice:
         )
 
     def telemetry(self) -> Telemetry:
-        """State of the pinned core and of the PC; milliseconds at most, never an error."""
-        name = f"cpu{self.core}"
+        """State of the pinned core and of the PC; milliseconds at most, never an error.
+
+        Where the system cannot pin, the first core stands for all.
+        """
+        name = f"cpu{self.core or 0}"
         cpufreq = self._sys / "devices/system/cpu" / name / "cpufreq"
         zones = sorted(self._sys.glob("class/thermal/thermal_zone*"))
         battery = next(iter(sorted(self._sys.glob("class/power_supply/BAT*"))), Path(os.devnull))
