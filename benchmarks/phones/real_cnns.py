@@ -90,5 +90,13 @@ def _kernel(row: dict[str, str]) -> Kernel:
 
 
 def _integer(text: str) -> int:
-    """A size; ``-`` where the operation has none."""
-    return 1 if text in ("", "-") else max(1, int(text))
+    """A size; ``-`` where the operation has none.
+
+    Raises:
+        InvalidInput: it is neither.
+    """
+    if text in ("", "-"):
+        return 1
+    if not text.isdecimal():
+        raise InvalidInput(f"a list of operators holds the size {text!r}, expected a whole number")
+    return max(1, int(text))

@@ -12,6 +12,7 @@ from mnasfpn.benchmarks.phones import __main__ as phones
 from mnasfpn.benchmarks.phones import cells, pixel1, real_cnns
 from mnasfpn.benchmarks.phones.figures import read_rows
 from mnasfpn.benchmarks.phones.nasbench201 import network
+from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.estimate import estimate
 from mnasfpn.latency.profile import load_profile
 from mnasfpn.models.costs import cost
@@ -251,3 +252,11 @@ def test_options_that_do_not_fit(tmp_path):
     absent = run("--train", tmp_path / "a.csv", "--test", Path("b.csv"))
     assert absent.exit_code == 2
     assert "cannot read" in absent.output
+
+
+def test_a_size_that_is_no_number_is_bad_input(tmp_path):
+    header = "model,operation,Input_channel,Input_shape,Output_shape,Kernel,Stride,Filter,Group"
+    path = tmp_path / "ops.csv"
+    path.write_text(f"{header}\na,CONV_2D,3,224,112,3,two,32,1\n")
+    with pytest.raises(InvalidInput, match="the size 'two', expected a whole number"):
+        real_cnns.read_operators(path)
