@@ -19,12 +19,12 @@ from ..console import command
 from ..errors import InvalidInput
 from ..latency.execution import BUILTIN, execution_plan
 from ..latency.features import Matrix
-from ..latency.luts import LutEntry
 from ..latency.transfer import fit_transfer
 from ..latency.whole_models import RATES, RatesFit, TimedModel, design, fit_rates, rates_by_kind
 from ..models.atomic import write_atomically
 from .phones import cells, real_cnns
 from .phones.__main__ import CELLS, CNNS, CPU_COLUMNS, DATA, OPERATORS, OUT
+from .phones.classifiers import lut_entry
 from .phones.figures import read_rows
 
 COUNTS = (5, 10, 20)
@@ -143,29 +143,6 @@ def _timed_blocks(path: Path, resolution: str) -> list[TimedModel]:
             kernels = execution_plan(graph, BUILTIN).kernels
             found.append(TimedModel(entry.key, kernels, entry.mean_ms))
     return found
-
-
-def lut_entry(row: dict[str, str]) -> LutEntry:
-    """A row of a CSV file that holds such a table."""
-
-    def optional(name: str) -> int | None:
-        return int(row[name]) if row[name] else None
-
-    shape = tuple(int(row[name]) for name in ("hout", "wout", "cout"))
-    return LutEntry(
-        layer=row["layer"],
-        input=tuple(int(row[name]) for name in ("hin", "win", "cin")),
-        output=shape[2:] if row["layer"] == "Logits" else shape,
-        mean_ms=float(row["mean_ms"]),
-        std_ms=float(row["std_ms"]),
-        count=int(row["count"]),
-        expand=optional("expand"),
-        kernel=optional("kernel"),
-        stride=optional("stride"),
-        idskip=optional("idskip"),
-        se=optional("se"),
-        hs=optional("hswish"),
-    )
 
 
 def everything(data: Path) -> list[Row]:

@@ -11,11 +11,11 @@ timed together has one factor of its own, fitted along with the rates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import InvalidInput
+from ..errors import InvalidInput, NotCovered
 from .features import NAMES, Matrix, matrix
 from .kernels import Kernel
 from .regressor import Regressor, named
@@ -52,13 +52,17 @@ class Rate:
 
     Args:
         kinds: of kernels; empty for every kind that is not one of :data:`BOUND_OTHERWISE`.
+        also: kinds beside those.
     """
 
     name: str
     kinds: tuple[str, ...]
     features: tuple[str, ...]
+    also: tuple[str, ...] = ()
 
     def applies(self, kind: str) -> bool:
+        if kind in self.also:
+            return True
         return kind in self.kinds if self.kinds else kind not in BOUND_OTHERWISE
 
 
@@ -101,6 +105,7 @@ class RatesFit:
     """Fitted rates.
 
     Args:
+        rates: those that the models determine.
         us_per_unit: rate name -> microseconds per unit, at the speed of the reference group.
         intercept_us: of every model, whatever its kernels.
         factors: group -> latency in that group over latency in the reference group.
@@ -112,7 +117,17 @@ class RatesFit:
     factors: dict[str, float]
 
     def predict_ms(self, models: Sequence[Sequence[Kernel]]) -> Matrix:
-        """Latency of each model's kernels at the speed of the reference group, milliseconds."""
+        """Latency of each model's kernels at the speed of the reference group, milliseconds.
+
+        Raises:
+            NotCovered: a kernel is of a kind that no rate is for.
+        """
+        for kind in sorted({kernel.kind for kernels in models for kernel in kernels}):
+            if not any(rate.applies(kind) for rate in self.rates):
+                raise NotCovered(
+                    f"no model that the rates were fitted on has a kernel of kind {kind!r}; fit "
+                    "them on models that have"
+                )
         amounts = design(models, self.rates)
         rates = np.asarray([self.us_per_unit[rate.name] for rate in self.rates])
         predicted: Matrix = (self.intercept_us + amounts @ rates) / 1e3
@@ -158,7 +173,8 @@ def fit_rates(
     """Rates and group factors that minimise the weighted squared relative error.
 
     Alternates between non-negative least squares for the rates and one factor for each group but
-    the reference; both steps lower the same sum of squares.
+    the reference; both steps lower the same sum of squares. Kernels whose own rate no model
+    determines count as moving their data, where there is such a rate: at least that they do.
 
     Args:
         reference: the group whose factor is 1.
@@ -176,6 +192,7 @@ def fit_rates(
         )
     y = np.asarray([model.latency_ms * 1e3 for model in models])
     root_weight = np.sqrt([model.weight for model in models]) / y
+    rates = _determined(rates, models)
     amounts = design([model.kernels for model in models], rates)
     if intercept:
         amounts = np.column_stack([amounts, np.ones(len(y))])
@@ -201,6 +218,19 @@ def fit_rates(
         us_per_unit={rate.name: float(v) for rate, v in zip(rates, solution, strict=False)},
         intercept_us=float(solution[-1]) if intercept else 0.0,
         factors=factors,
+    )
+
+
+def _determined(rates: tuple[Rate, ...], models: Sequence[TimedModel]) -> tuple[Rate, ...]:
+    """The rates that some model has units of; the one for every other kind takes in the rest."""
+    present = design([model.kernels for model in models], rates).sum(axis=0) > 0
+    orphans = {
+        kind for rate, there in zip(rates, present, strict=True) if not there for kind in rate.kinds
+    }
+    return tuple(
+        rate if rate.kinds else replace(rate, also=tuple(sorted(orphans)))
+        for rate, there in zip(rates, present, strict=True)
+        if there
     )
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mnasfpn.errors import InvalidInput
+from mnasfpn.errors import InvalidInput, NotCovered
 from mnasfpn.latency.features import NAMES
 from mnasfpn.latency.kernels import Kernel
 from mnasfpn.latency.whole_models import (
@@ -59,8 +59,7 @@ def timed(count, seed=0, factors=("",), noise=0.0, intercept_us=0.0):
 
 def test_rates_of_a_known_law_are_recovered():
     found = fit_rates(timed(40))
-    expected = {rate.name: LAW.get(rate.name, 0.0) for rate in RATES}
-    assert found.us_per_unit == pytest.approx(expected, rel=1e-4)
+    assert found.us_per_unit == pytest.approx(LAW, rel=1e-4)  # no other is determined
     assert found.factors == {"": 1.0}
     assert found.intercept_us == 0
 
@@ -120,12 +119,10 @@ def test_kinds_that_no_model_can_tell_apart_share_their_sum():
     assert sum(found.us_per_unit.values()) == pytest.approx(2 * 3 * 1e-3, rel=1e-6)
 
 
-def test_a_kind_that_no_model_has_costs_nothing_and_is_no_regressor():
+def test_a_kind_that_no_model_has_is_no_regressor():
     """Not to be found in a profile, so that an estimate of it is refused."""
     models = timed(40)
-    found = fit_rates(models)
-    assert found.us_per_unit["pooling"] == 0
-    regressors = found.regressors(models, error=0.1)
+    regressors = fit_rates(models).regressors(models, error=0.1)
     assert set(regressors) == {"conv_1x1", "conv_kxk", "depthwise_conv", "add"}
 
 
@@ -163,3 +160,28 @@ def test_refusals():
         TimedModel("m0", (), 0)
     with pytest.raises(InvalidInput, match=r"reference group '2018'; groups: \[.*'a'"):
         fit_rates(timed(5, factors={"a": 1.0}), reference="2018")
+
+
+def test_a_kind_that_no_model_has_moves_its_data_at_least():
+    """Pools where only convolutions and additions were timed: never a silent zero."""
+    conv = Kernel.parse("conv 1x8x8x16 -> 1x8x8x16 k1x1 s1x1")
+    add = Kernel.parse("add 1x8x8x16, 1x8x8x16 -> 1x8x8x16")
+    pool = Kernel.parse("max_pool 1x8x8x16 -> 1x4x4x16 k2x2 s2x2")
+    timed = [
+        TimedModel(str(n), (conv,) * n + (add,) * (5 - n), (20 * n + 30 * (5 - n)) / 1e3)
+        for n in range(1, 5)
+    ]
+    found = fit_rates(timed)
+    us_per_byte = 30 / (add.bytes_in + add.bytes_out)
+    expected_us = us_per_byte * (pool.bytes_in + pool.bytes_out)
+    assert found.predict_ms([(pool,)])[0] * 1e3 == pytest.approx(expected_us, rel=1e-3)
+    assert "pooling" not in found.us_per_unit
+
+
+def test_a_kind_without_any_rate_is_refused():
+    conv = Kernel.parse("conv 1x8x8x16 -> 1x8x8x16 k1x1 s1x1")
+    pool = Kernel.parse("max_pool 1x8x8x16 -> 1x4x4x16 k2x2 s2x2")
+    timed = [TimedModel(str(n), (conv,) * n, 0.02 * n) for n in (1, 2, 3)]
+    found = fit_rates(timed, rates_by_kind(("conv_1x1",)))
+    with pytest.raises(NotCovered, match="kind 'max_pool'"):
+        found.predict_ms([(conv, pool)])
