@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from .android_harness.protocol import HOST
-from .console import progress, stdout
-from .errors import JobFailed
+from .console import progress, say
+from .errors import InvalidInput, JobFailed
 from .latency.estimate import Estimator
 from .latency.fit import fit
 from .latency.measuring import measure_files
@@ -133,7 +133,7 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
     from .android_harness.host import HostDevice
 
     if folder.profile.exists():  # finished by an earlier call; the search's trials stand on it
-        return load_profile(folder.profile)
+        return _validated(load_profile(folder.profile), folder.profile)
     plan = ProfilingPlan(
         space=size.space,
         detectors=(published(DETECTOR).graph(), _small_detector(size).graph()),
@@ -151,6 +151,15 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
         report(1, 1, str(fitted.validation))
     save_profile(fitted, folder.profile)
     return fitted
+
+
+def _validated(profile: DeviceProfile, path: Path) -> DeviceProfile:
+    if profile.validation is None:
+        raise InvalidInput(
+            f"{path} was not made by the quickstart: it is not fitted; choose another folder with "
+            f"--out, or run `mnasfpn fit {path}`"
+        )
+    return profile
 
 
 def _small_detector(size: Size) -> Detector:
@@ -287,13 +296,13 @@ def _measure(
 def _print_summary(
     folder: Folder, profile: DeviceProfile, shipped: Sequence[Shipped], seconds: float
 ) -> None:
-    show = stdout().print
-    show(f"\n[bold]Done in {seconds / 60:.1f} minutes.[/bold] {profile.validation}")
+    say(f"\nDone in {seconds / 60:.1f} minutes.", "bold")
+    say(str(profile.validation))
     for item in shipped:
         predicted = f"{item.predicted_ms[0]:.2f} ms" if item.predicted_ms else "not covered"
         measured = "not measured" if item.measured_ms is None else f"{item.measured_ms:.2f} ms"
-        show(f"  {item.file}: predicted {predicted}, measured {measured} ({item.verdict})")
-    show(
+        say(f"  {item.file}: predicted {predicted}, measured {measured} ({item.verdict})")
+    say(
         f"In {folder.root}/: report.html (open it in a browser), profile.json, study.db, "
         "random-search.db, run/, *.tflite\nTry next:\n"
         f"  mnasfpn estimate mobilenetv3-mnasfpn --profile {folder.profile} --layers\n"

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from mnasfpn.latency.profile import load_profile
+from mnasfpn.errors import InvalidInput
+from mnasfpn.latency.profile import load_profile, save_profile
+from mnasfpn.latency.profiles import open_profile
 from mnasfpn.models.data.digits import DigitsSettings
 from mnasfpn.models.pretrain import PretrainSettings
 from mnasfpn.models.proxy import ProxySettings
@@ -61,3 +63,12 @@ def test_quickstart_leaves_what_it_promises_and_continues_what_it_began(tmp_path
     assert again["r2"] == result["r2"]
     assert load_profile(folder.profile) == profile
     assert folder.store.stat().st_mtime_ns >= runs
+
+
+def test_a_profile_that_is_not_the_quickstarts_is_refused(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    unfitted = replace(open_profile("pixel1-published"), validation=None)
+    save_profile(unfitted, folder.profile)
+    with pytest.raises(InvalidInput, match="not fitted; choose another folder"):
+        run_quickstart(tmp_path, seed=0, quiet=True, size=TINY)
+    assert list(tmp_path.iterdir()) == [folder.profile]
