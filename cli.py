@@ -7,7 +7,7 @@ once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,13 +16,8 @@ from .console import command, progress, say
 from .errors import InvalidInput
 from .options import FILE
 
-if TYPE_CHECKING:
-    from .latency.estimate import LatencyEstimate
-    from .latency.profiling import ProfilingPlan
-
 SPACES = ("mnasfpn", "no-expand", "conn-search", "nas-fpnlite-s")
 SPACE = "The paper's search space."
-KERNELS_PER_NETWORK = 16  # of --general: a random network to calibrate on for so many kernels
 COMMON_ABI = "arm64-v8a"  # of any phone of the last years
 
 
@@ -127,6 +122,7 @@ def profile(
     The same command goes on where it was stopped; raw runs are kept in --store.
     """
     from .device_list import opened
+    from .jobs import profiling_plan
     from .latency.profile import save_profile
     from .latency.profiling import profile_device
     from .latency.store import MeasurementStore
@@ -161,40 +157,6 @@ def profile(
     if not as_json:
         listings.print_measured(result, out)
     return summary
-
-
-def profiling_plan(
-    device: str,
-    space: str = "mnasfpn",
-    input_size: int = 320,
-    calibration_heads: int = 24,
-    validation_heads: int = 40,
-    runtime: str = "xnnpack",
-    kernels: str = "auto",
-    seed: int = 0,
-    general: int = 0,
-) -> ProfilingPlan:
-    """What `mnasfpn profile` measures, from its options."""
-    from dataclasses import replace
-
-    from .latency.execution import runtime_named
-    from .latency.profiling import ProfilingPlan
-    from .models.published import published
-    from .search.spaces import search_space
-
-    whole = replace(published("mobilenetv2-mnasfpn"), input_size=input_size)
-    return ProfilingPlan(
-        space=search_space(space).space,
-        detectors=(whole.graph(),),
-        general=general,
-        networks=general // KERNELS_PER_NETWORK,
-        seed=seed,
-        calibration_heads=calibration_heads,
-        validation_heads=validation_heads,
-        input_size=input_size,
-        runtime=runtime_named(runtime),
-        packed=kernels == "packed" or (kernels == "auto" and device != "host"),
-    )
 
 
 @command(main)
@@ -235,24 +197,8 @@ def estimate(model: str, profile: str, layers: bool, strict: bool, as_json: bool
         raise InvalidInput(f"{model} holds no model; expected one JSON object on each line")
     if not as_json:
         listings.print_estimates(found, layers)
-    return {"estimates": {name: _estimate_json(value, layers) for name, value in found.items()}}
-
-
-def _estimate_json(value: LatencyEstimate, layers: bool) -> dict[str, Any]:
-    fields = {
-        "latency_ms": value.latency_ms,
-        "low_ms": value.low_ms,
-        "high_ms": value.high_ms,
-        "coverage": value.coverage,
-        "provenance": value.provenance,
-        "accuracy": value.accuracy,
-        "by_part_ms": value.by_part_ms,
-        "by_source_ms": value.by_source_ms,
-        "covered_layers": value.covered_layers,
-        "covered_madds": value.covered_madds,
-        "uncovered": value.uncovered,
-    }
-    return fields | ({"layers": value.contributions} if layers else {})
+    as_objects = {name: listings.estimate_json(value, layers) for name, value in found.items()}
+    return {"estimates": as_objects}
 
 
 @command(main)
@@ -333,7 +279,7 @@ def frontier(
 @options.text("--split", "train", "Its part to train on.")
 @options.text("--recipe", "finetune", "val2017, test-dev, proxy, finetune or digits.")
 @click.option("--out", type=FILE, required=True, help="The run's folder; continued if there.")
-@click.option("--weights", type=FILE, help="An .npz to start from.")
+@click.option("--weights", metavar="FILE", help="To start from: an .npz, or imagenet (downloads).")
 @options.seed
 def train(
     model: str,
@@ -341,7 +287,7 @@ def train(
     split: str,
     recipe: str,
     out: Path,
-    weights: Path | None,
+    weights: str | None,
     seed: int,
     as_json: bool,
 ) -> Any:

@@ -1,4 +1,4 @@
-"""Train, evaluate and export, from what a person types to what the models folder does."""
+"""Profile, train, evaluate and export: from what a person types to what the folders do."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from .latency.profiling import ProfilingPlan
     from .models.coco_metrics import MeanPrecision
     from .models.export.convert import Precision
     from .models.export.report import ExportReport
@@ -22,6 +23,40 @@ if TYPE_CHECKING:
     from .models.weights import Weights
 
 Progress = Callable[[int, int, str], None]
+
+KERNELS_PER_NETWORK = 16  # of --general: a random network to calibrate on for so many kernels
+
+
+def profiling_plan(
+    device: str,
+    space: str = "mnasfpn",
+    input_size: int = 320,
+    calibration_heads: int = 24,
+    validation_heads: int = 40,
+    runtime: str = "xnnpack",
+    kernels: str = "auto",
+    seed: int = 0,
+    general: int = 0,
+) -> ProfilingPlan:
+    """What `mnasfpn profile` measures, from its options."""
+    from .latency.execution import runtime_named
+    from .latency.profiling import ProfilingPlan
+    from .models.published import published
+    from .search.spaces import search_space
+
+    whole = replace(published("mobilenetv2-mnasfpn"), input_size=input_size)
+    return ProfilingPlan(
+        space=search_space(space).space,
+        detectors=(whole.graph(),),
+        general=general,
+        networks=general // KERNELS_PER_NETWORK,
+        seed=seed,
+        calibration_heads=calibration_heads,
+        validation_heads=validation_heads,
+        input_size=input_size,
+        runtime=runtime_named(runtime),
+        packed=kernels == "packed" or (kernels == "auto" and device != "host"),
+    )
 
 
 def named_detector(text: str) -> Detector:
@@ -45,26 +80,32 @@ def train_model(
     split: str,
     recipe_name: str,
     out: Path,
-    weights: Path | None,
+    weights: str | None,
     seed: int,
     report: Progress,
 ) -> Run:
-    """Train a named model with as many classes as the data has."""
+    """Train a named model with as many classes as the data has.
+
+    Args:
+        weights: to start from: ``imagenet``, or an .npz of a backbone or of another training.
+    """
     from .models.data.coco import read_coco
     from .models.recipes import recipe
-    from .models.run import load_weights
     from .models.train import train
+    from .models.weights_sources import initial_weights
 
-    detector = named_detector(model)
+    named = named_detector(model)
     chosen = recipe(recipe_name)
     examples = read_coco(data, split)
+    detector = replace(named, classes=len(examples.classes))
+    initial = initial_weights(detector.graph(), detector.backbone, weights) if weights else None
     return train(
-        replace(detector, classes=len(examples.classes)),
+        detector,
         examples,
         chosen,
         out,
         seed=seed,
-        initial=load_weights(weights) if weights else None,
+        initial=initial,
         progress=lambda loss, total: report(loss.step, total, f"loss {loss.total:.3f}"),
     )
 

@@ -1,10 +1,10 @@
-"""What commands print for people: a table, or a few lines, for each kind of result."""
+"""What commands print of each kind of result: a table, or a few lines; and estimates as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .console import print_table, say
 
@@ -117,6 +117,24 @@ def print_estimates(found: dict[str, LatencyEstimate], layers: bool) -> None:
                 ],
             )
     say(f"profile: {next(iter(found.values())).accuracy}")
+
+
+def estimate_json(value: LatencyEstimate, layers: bool) -> dict[str, Any]:
+    """What ``--json`` prints of an estimate; ``layers`` adds an object for each kernel."""
+    fields = {
+        "latency_ms": value.latency_ms,
+        "low_ms": value.low_ms,
+        "high_ms": value.high_ms,
+        "coverage": value.coverage,
+        "provenance": value.provenance,
+        "accuracy": value.accuracy,
+        "by_part_ms": value.by_part_ms,
+        "by_source_ms": value.by_source_ms,
+        "covered_layers": value.covered_layers,
+        "covered_madds": value.covered_madds,
+        "uncovered": value.uncovered,
+    }
+    return fields | ({"layers": value.contributions} if layers else {})
 
 
 def _parts(value: LatencyEstimate) -> str:

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ..android_harness.adb import list_devices
-from ..cli import profiling_plan
 from ..console import command
 from ..errors import JobFailed, StableDeviceError
+from ..jobs import profiling_plan
 from ..latency.profile import DeviceProfile, load_profile
 from ..latency.store import MeasurementStore
 from .packed_kernels import OUT, Way, judged, write_results

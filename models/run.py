@@ -160,8 +160,12 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     Raises:
         InvalidInput: there is no such file, or it is none.
     """
+    if not Path(path).is_file():
+        raise InvalidInput(f"there is no weights file {str(path)!r}; give the path of an .npz")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise InvalidInput(f"{path}: not an .npz file of weights ({error})") from None
+    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise InvalidInput(
+            f"{path}: not a readable .npz file ({error}); expected arrays written by numpy.savez"
+        ) from None

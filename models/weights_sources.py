@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 from ..errors import InvalidInput, JobFailed
 from .backbones.backbone import Backbone
 from .graph import Graph, Layer
+from .run import load_weights
 from .weights import Array, Weights, check_weights, weight_shapes
 
 if TYPE_CHECKING:
@@ -48,11 +48,29 @@ def backbone_weights(graph: Graph, backbone: Backbone, source: str | Path) -> We
     if source == IMAGENET:
         weights = application_weights(part, application(backbone, IMAGENET))
     else:
-        weights = _read_npz(Path(source))
+        weights = load_weights(source)
         if not any(key.startswith(PREFIX) for key in weights):
             weights = _from_arrays(part, weights, str(source))
     check_weights(part, weights)
     return {key: np.asarray(weights[key], np.float32) for key in weight_shapes(part)}
+
+
+def initial_weights(graph: Graph, backbone: Backbone, source: str | Path) -> Weights:
+    """What a training may start from: a backbone's trained weights, or those of a detector.
+
+    Args:
+        graph: of the detector to train.
+        source: as for :func:`backbone_weights`; or an .npz of another training's weights, which
+            need not all fit (see :func:`.train.warm_start`).
+
+    Raises:
+        InvalidInput, JobFailed: as :func:`backbone_weights`.
+    """
+    if source != IMAGENET:
+        weights = load_weights(source)
+        if any(key.rpartition("/")[0] in graph for key in weights):
+            return weights
+    return backbone_weights(graph, backbone, source)
 
 
 def application(backbone: Backbone, weights: str | None = None, size: int = 224) -> keras.Model:
@@ -173,17 +191,3 @@ def _weighted(graph: Graph) -> list[Layer]:
 
 def _short(layer: Layer) -> str:
     return layer.name.removeprefix(PREFIX)
-
-
-def _read_npz(path: Path) -> dict[str, Array]:
-    if not path.is_file():
-        raise InvalidInput(
-            f"there is no weights file {str(path)!r}; give the path of an .npz, or 'imagenet'"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InvalidInput(
-            f"{path}: not a readable .npz file ({error}); expected arrays written by numpy.savez"
-        ) from None

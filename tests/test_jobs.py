@@ -22,10 +22,10 @@ from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.recipes import RECIPES
-from mnasfpn.models.run import load_run, load_settings, save_weights
+from mnasfpn.models.run import load_run, load_settings
 from mnasfpn.models.tflite_reader import read_tflite
 from mnasfpn.models.tflite_writer import write_tflite
-from mnasfpn.models.weights import random_weights
+from mnasfpn.models.weights import weight_shapes
 
 SIZE, STEPS = 64, 3
 BLOCKS = (
@@ -113,16 +113,27 @@ def test_training_goes_on_where_it_was_and_a_finished_one_is_kept(
 
 
 def test_training_starts_from_given_weights(model: Path, data: Path, tmp_path: Path) -> None:
-    weights = random_weights(SMALL.graph(), seed=9)
-    backbone = {key: value for key, value in weights.items() if key.startswith("backbone/")}
-    save_weights(tmp_path / "w.npz", backbone)
+    """Of a backbone as keras.applications names it, with batch norm folded in; its last convolution
+    is not in this detector."""
+    arrays = {}
+    for layer in SMALL.backbone.graph(SIZE, SIZE):
+        if layer.weights:
+            name = layer.name.removeprefix("backbone/")
+            arrays[f"{name}/kernel"] = np.zeros(layer.weights, np.float32)
+            arrays[f"{name}/bias"] = np.zeros(layer.filters, np.float32)
+    np.savez(tmp_path / "w.npz", **arrays)
+    backbone = [key for key in weight_shapes(SMALL.graph()) if key.startswith("backbone/")]
+    for text, message in (("none.npz", "no weights file"), (str(model), "not a readable .npz")):
+        with pytest.raises(InvalidInput, match=message):
+            train_model(str(model), data, "train", "digits", tmp_path / "x", text, 0, silent)
+    assert not (tmp_path / "x").exists()
     out = tmp_path / "run"
 
     def stop(done: int, total: int, what: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(JobFailed, match=r"stopped after 1 of 3 steps.*the same command"):
-        train_model(str(model), data, "train", "digits", out, tmp_path / "w.npz", 0, stop)
+        train_model(str(model), data, "train", "digits", out, str(tmp_path / "w.npz"), 0, stop)
     given, total = load_settings(out).warm_started
     assert given == len(backbone)
     assert given < total

@@ -13,12 +13,13 @@ from mnasfpn.models.detector import default_detector
 from mnasfpn.models.keras_build import build_keras
 from mnasfpn.models.published import published
 from mnasfpn.models.rounding import round_channels
-from mnasfpn.models.weights import random_weights
+from mnasfpn.models.weights import random_weights, weight_shapes
 from mnasfpn.models.weights_sources import (
     APPLICATIONS,
     application,
     application_weights,
     backbone_weights,
+    initial_weights,
 )
 
 NAMES = BackboneName.__args__
@@ -243,6 +244,15 @@ class TestWeightFiles:
         assert set(loaded) == set(weights)
         for key, array in weights.items():
             np.testing.assert_array_equal(loaded[key], array)
+
+    def test_what_a_training_may_start_from(self, tmp_path):
+        head_alone = {"head/c6/conv/kernel": np.zeros((1, 1, 320, 48), np.float32)}
+        detector = default_detector(published("mobilenetv2-mnasfpn").head)
+        path = self.save(tmp_path, head_alone)
+        loaded = initial_weights(detector.graph(), detector.backbone, path)
+        np.testing.assert_equal(loaded, head_alone)
+        folded = initial_weights(self.graph, self.backbone, self.save(tmp_path, self.folded()))
+        assert set(folded) == set(weight_shapes(self.graph))
 
     def test_a_missing_array_is_named(self, tmp_path):
         arrays = self.folded()

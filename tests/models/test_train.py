@@ -136,7 +136,7 @@ def test_damaged_weights_are_refused(tmp_path, damage):
     path = tmp_path / "weights.npz"
     if damage is not None:
         path.write_bytes(damage)
-    with pytest.raises(InvalidInput, match=r"not an \.npz"):
+    with pytest.raises(InvalidInput, match=r"no weights file|not a readable \.npz"):
         load_weights(path)
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from mnasfpn.benchmarks.packed_kernels import judged
 from mnasfpn.benchmarks.virtual_phone import Asked, check
-from mnasfpn.cli import profiling_plan
+from mnasfpn.jobs import profiling_plan
 from mnasfpn.latency.fit import fit
 from mnasfpn.latency.profile import load_profile
 from mnasfpn.latency.profiling import SENTINEL_KEY
