@@ -16,7 +16,10 @@ from mnasfpn.cli import main
 from mnasfpn.console import to_json
 from mnasfpn.models.files import to_json as model_json
 from mnasfpn.models.published import PUBLISHED
+from mnasfpn.models.recipes import RECIPES
 from mnasfpn.models.tflite_writer import write_tflite
+from mnasfpn.search.controllers import CONTROLLERS
+from mnasfpn.search.spaces import SPACES
 from mnasfpn.tests.cli.processes import (
     BUNDLED,
     FEW_HEADS,
@@ -49,6 +52,17 @@ def test_help_lists_every_command_with_a_whole_sentence() -> None:
         assert line.endswith(".")
         assert not line.endswith("...")
     assert __version__ in invoke("--version").stdout
+
+
+def test_names_in_the_help_are_those_that_there_are() -> None:
+    """The command line does not import what it names, to answer at once."""
+    offered = {
+        name: {option.name: option for option in main.commands[name].params}
+        for name in ("search", "train")
+    }
+    assert set(offered["search"]["space"].type.choices) == set(SPACES)
+    assert tuple(offered["search"]["controller"].type.choices) == CONTROLLERS
+    assert all(recipe in offered["train"]["recipe"].help for recipe in RECIPES)
 
 
 # --- answers --------------------------------------------------------------------------------------
