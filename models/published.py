@@ -86,10 +86,8 @@ def published(name: str) -> Detector:
     Raises:
         UnknownModel: no system is called so; the message suggests the nearest and lists all.
     """
-    try:
+    if name in PUBLISHED:
         return PUBLISHED[name]
-    except KeyError:
-        pass
     near = difflib.get_close_matches(name.lower(), PUBLISHED, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise UnknownModel(

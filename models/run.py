@@ -128,6 +128,7 @@ def start_run(folder: Path, detector: Detector, settings: RunSettings) -> None:
 
 
 def load_settings(folder: Path) -> RunSettings:
+    """Of a training, finished or not; InvalidInput if the folder holds none."""
     path = folder / SETTINGS
     try:
         return msgspec.json.decode(path.read_bytes(), type=RunSettings)
@@ -136,10 +137,12 @@ def load_settings(folder: Path) -> RunSettings:
 
 
 def save_history(folder: Path, history: list[StepLoss]) -> None:
+    """Losses of all steps so far, whole or not at all."""
     write_atomically(folder / HISTORY, msgspec.json.encode(history))
 
 
 def load_history(folder: Path) -> tuple[StepLoss, ...]:
+    """Inverse of :func:`save_history`; InvalidInput if the file is missing or damaged."""
     path = folder / HISTORY
     try:
         return msgspec.json.decode(path.read_bytes(), type=tuple[StepLoss, ...])

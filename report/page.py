@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Table:
+    """Cells as they are printed; as many in each row as there are columns."""
+
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 

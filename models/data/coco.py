@@ -21,6 +21,8 @@ LAYOUTS = (
 
 
 class ImageEntry(msgspec.Struct):
+    """One file; its size is in pixels."""
+
     id: int
     file_name: str
     width: int
@@ -37,6 +39,8 @@ class Annotation(msgspec.Struct):
 
 
 class Category(msgspec.Struct):
+    """One class; ids may have gaps."""
+
     id: int
     name: str
 

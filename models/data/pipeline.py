@@ -83,6 +83,7 @@ def assign(boxes: NDArray[np.floating], labels: NDArray[np.int64], anchors: Floa
 
 
 def stack(targets: list[Targets]) -> Targets:
+    """Targets of single images as those of a batch, [B, N, ...]."""
     return Targets(
         np.stack([each.codes for each in targets]), np.stack([each.labels for each in targets])
     )
