@@ -114,7 +114,7 @@ def visit(
         returncode=int(found["rc"]),
         too_long=found["late"] == "yes",
         affinity=found["affinity"].rpartition(":")[2].strip(),
-        wall_s=float(found["ended"]) - float(found["begun"]) if found["ended"] else None,
+        wall_s=_elapsed_s(found["begun"], found["ended"]),
         cpu_s=sum(60 * int(minutes) + float(s) for minutes, s in _CLOCK.findall(found["times"])),
     )
     if done.returncode and not done.too_long:
@@ -125,6 +125,11 @@ def visit(
 def end_left_over(device: AdbDevice, folder: str) -> bool:
     """End a program that an earlier caller left running; True if there was one."""
     return "ended" in device.shell(_filled(_END_LEFT_OVER, folder)).stdout
+
+
+def _elapsed_s(begun: str, ended: str) -> float | None:
+    """None where the phone did not tell one of the two."""
+    return float(ended) - float(begun) if begun and ended else None
 
 
 def _filled(script: str, folder: str) -> str:
