@@ -102,6 +102,7 @@ def test_ctrl_c_while_this_pc_is_measured_leaves_no_process(tmp_path: Path) -> N
     assert len(stored_runs(store)) >= 5
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_searching_loses_nothing_and_repeats_nothing(
     fitted: Path, study: Path, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.published import published
 
 
+@pytest.mark.slow
 def test_without_noise_the_whole_law_is_recovered(tiny_plan, synthetic, protocol, tmp_path) -> None:
     plan = replace(tiny_plan, calibration_heads=30)
     with MeasurementStore(tmp_path / "m.db") as store:
