@@ -21,16 +21,15 @@ def apply_settings(device: AdbDevice, folder: str) -> None:
     """Keep the phone awake; its own settings are noted in ``folder`` on the phone first.
 
     A note that is already there is from a campaign that was killed: it has the phone's own values.
+    A setting that cannot be read is left alone: nobody could put it back.
 
     Raises:
         StableDeviceError, TransientDeviceError: they cannot be noted, so nothing was changed.
     """
     note = shlex.quote(f"{folder}/restore")
     if device.shell(f"[ -e {note} ]").returncode:
-        lines = [
-            f"settings {space} {key} {_value(device, space, key)}"
-            for space, key, _ in WHILE_MEASURING
-        ]
+        found = [(space, key, _value(device, space, key)) for space, key, _ in WHILE_MEASURING]
+        lines = [f"settings {space} {key} {value}" for space, key, value in found if value]
         lines.append(f"wakefulness {'Asleep' if _asleep(device) else 'Awake'}")
         text = shlex.quote("\n".join(lines))
         noted = device.shell(f"echo {text} >{note}.part && mv {note}.part {note}")
@@ -41,8 +40,10 @@ def apply_settings(device: AdbDevice, folder: str) -> None:
                 f"{device.serial} cannot note its own settings in {folder}, so none were changed: "
                 f"{said}",
             )
+    noted_text = device.shell(f"cat {note}").stdout
     for space, key, value in WHILE_MEASURING:
-        device.shell(f"settings put {space} {key} {value}")
+        if f"settings {space} {key} " in noted_text:
+            device.shell(f"settings put {space} {key} {value}")
     device.shell("input keyevent KEYCODE_WAKEUP")
 
 
@@ -57,7 +58,9 @@ def restore_settings(device: AdbDevice, folder: str, patience_s: float = 30.0) -
         device.wait(patience_s)
         text = device.shell(f"cat {shlex.quote(note)} 2>/dev/null").stdout
         for command in _undo(text):
-            device.shell(command)
+            done = device.shell(command)
+            if done.returncode:
+                raise TransientDeviceError(f"`{command}` said {done.stdout}{done.stderr}".strip())
         device.shell(f"rm -f {shlex.quote(note)}")
     except DeviceError as error:
         by_hand = "; ".join(
@@ -84,7 +87,9 @@ def _undo(text: str) -> list[str]:
 
 
 def _value(device: AdbDevice, space: str, key: str) -> str:
-    return device.shell(f"settings get {space} {key}").stdout.strip() or _UNSET
+    """``null`` where the phone has no value; empty where it does not say."""
+    answer = device.shell(f"settings get {space} {key}")
+    return "" if answer.returncode else answer.stdout.strip()
 
 
 def _asleep(device: AdbDevice) -> bool:
