@@ -83,9 +83,8 @@ def test_over_adb_a_model_takes_the_same_time_in_every_process(
     for cpu in CPUS.values():
         device = AndroidDevice(started(cpu).serial, make_launcher(cpu))
         first, second = (measure(device, head, ONCE, number) for number in (0, 1))
-        # The tool prints whole microseconds: where a figure falls on the edge of one may differ.
-        assert first.stats_us == pytest.approx(second.stats_us, abs=1.1)
-        assert first.init_us == pytest.approx(second.init_us, abs=1.1)
+        assert first.stats_us == second.stats_us
+        assert first.init_us == second.init_us
 
 
 def test_the_operator_profile_of_a_head_adds_up_to_its_latency(
