@@ -93,6 +93,9 @@ def devices(fetch_tool: str | None, sha256: str | None, as_json: bool) -> Any:
 @options.count(
     "--general", 0, "Kernels of other networks, to estimate any .tflite; 256 do well.", least=0
 )
+@options.text(
+    "--arithmetic", "float32", "Of these, and of whole models: float32,int8,hybrid (int8 weights)."
+)
 @options.choice(
     "--runtime", ("xnnpack", "builtin"), "With the XNNPACK delegate, or TFLite's builtin kernels."
 )
@@ -112,6 +115,7 @@ def profile(
     calibration_heads: int,
     validation_heads: int,
     general: int,
+    arithmetic: str,
     runtime: str,
     kernels: str,
     seed: int,
@@ -137,6 +141,7 @@ def profile(
         kernels,
         seed,
         general,
+        arithmetic,
     )
     with (
         opened(device, binary) as target,

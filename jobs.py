@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .models.coco_metrics import MeanPrecision
     from .models.export.convert import Precision
     from .models.export.report import ExportReport
+    from .models.int8_graph import Arithmetic
     from .models.run import Run
     from .models.weights import Weights
 
@@ -37,8 +38,13 @@ def profiling_plan(
     kernels: str = "auto",
     seed: int = 0,
     general: int = 0,
+    arithmetic: str = "float32",
 ) -> ProfilingPlan:
-    """What `mnasfpn profile` measures, from its options."""
+    """What `mnasfpn profile` measures, from its options.
+
+    Raises:
+        InvalidInput: ``arithmetic`` has a word that is none, or lacks float32.
+    """
     from .latency.execution import runtime_named
     from .latency.profiling import ProfilingPlan
     from .models.published import published
@@ -50,6 +56,7 @@ def profiling_plan(
         detectors=(whole.graph(),),
         general=general,
         networks=general // KERNELS_PER_NETWORK,
+        arithmetics=_arithmetics(arithmetic),
         seed=seed,
         calibration_heads=calibration_heads,
         validation_heads=validation_heads,
@@ -57,6 +64,19 @@ def profiling_plan(
         runtime=runtime_named(runtime),
         packed=kernels == "packed" or (kernels == "auto" and device != "host"),
     )
+
+
+def _arithmetics(text: str) -> tuple[Arithmetic, ...]:
+    from .models.int8_graph import ARITHMETICS
+
+    words = [word.strip() for word in text.split(",")]
+    found = tuple(each for each in ARITHMETICS if each in words)
+    if len(found) < len(words) or "float32" not in found:
+        raise InvalidInput(
+            f"--arithmetic takes float32, with commas between it and more of "
+            f"{', '.join(ARITHMETICS[1:])}; got {text!r}"
+        )
+    return found
 
 
 def named_detector(text: str) -> Detector:

@@ -1,10 +1,10 @@
 """Time of every operator of a model on this PC, in the order in which the runtime executes them.
 
 Through mnasfpn's benchmark runner over libLiteRt.so, since the Python runtime has no profiler. What
-XNNPACK makes of a graph's layers, and how its profile calls them, was read off LiteRT 2.3 (float32;
-see :data:`XNNPACK_NAMES`). Rows keep the order of execution, also over several delegate partitions:
-within a partition that is the order of the file. Operators that XNNPACK turns into nothing have no
-row, so a row must be matched to a layer by its name as well as by its place.
+XNNPACK makes of a graph's layers, and how its profile calls them, was read off LiteRT 2.3 (float32
+and int8; see :data:`XNNPACK_NAMES`). Rows keep the order of execution, also over several delegate
+partitions: within a partition that is the order of the file. Operators that XNNPACK turns into
+nothing have no row, so a row must be matched to a layer by its name as well as by its place.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ from .native_build import build_runner, litert_library
 #:   ``Clamp (NC)`` row follows, and so it does for a relu or relu6 that stands alone.
 #: - A pad that only feeds a valid convolution has no row; alone it is a ``Constant Pad``.
 #: - A concatenation is one ``Copy`` row for all of its inputs.
+#: - A dense layer whose result has two axes is a ``Static Reshape`` first.
+#: - With int8 weights and float32 everything else, a convolution that is no matrix product has a
+#:   ``Convert`` row before it, for its inputs.
 XNNPACK_NAMES: dict[str, tuple[str, ...]] = {
     "conv": ("Convolution (NHWC", "Fully Connected (NC"),
     "depthwise_conv": ("Convolution (NHWC",),
@@ -53,6 +56,9 @@ XNNPACK_NAMES: dict[str, tuple[str, ...]] = {
     "concat": ("Copy (NC",),
     "reshape": ("Static Reshape (NC)",),
     "pad": ("Constant Pad (ND",),
+    "quantize": ("Convert (NC",),
+    "requantize": ("Convert (NC",),
+    "dequantize": ("Convert (NC",),
 }
 #: Row that follows the operators whose activation XNNPACK does not fuse, when they have one.
 XNNPACK_ACTIVATION = "Clamp (NC)"

@@ -24,12 +24,12 @@ class Runtime:
 
     Args:
         name: as a profile stores it.
-        delegated: operators handed to the delegate.
+        delegated: operators handed to the delegate, by the type of the kernel.
         fuses: pads and activations that stand alone join the operator they belong to.
     """
 
     name: str
-    delegated: frozenset[str]
+    delegated: dict[str, frozenset[str]]
     fuses: bool
 
     def delegates(self, layer: Layer) -> bool:
@@ -43,26 +43,40 @@ class Runtime:
             window, stride = layer.attributes.window, layer.attributes.stride
             if stride[0] > window[0] or stride[1] > window[1]:
                 return False
-        return layer.op in self.delegated
+        return layer.op in self.delegated.get(_dtype(layer), ())
 
 
 MOST_CONCATENATED = 5
 
 # Read off the interpreter's plan for every operator our writer knows: nearest resizing stays with
 # the interpreter, and so does anything foreign.
+_FLOAT = frozenset(
+    (
+        *WINDOWED,
+        *("fully_connected", "global_average_pool", "global_max_pool", "resize_bilinear"),
+        *("add", "sub", "mul", "relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
+        *("concat", "reshape", "pad", "dequantize"),
+    )
+)
+_INTEGER = _FLOAT - {
+    "average_pool",
+    "relu",
+    "relu6",
+    "hard_swish",
+    "softmax",
+    "prelu",
+    "dequantize",
+} | {"quantize", "requantize"}
 XNNPACK = Runtime(
     "xnnpack",
-    frozenset(
-        (
-            *WINDOWED,
-            *("fully_connected", "global_average_pool", "global_max_pool", "resize_bilinear"),
-            *("add", "sub", "mul", "relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
-            *("concat", "reshape", "pad", "quantize", "dequantize"),
-        )
-    ),
+    {
+        "float32": _FLOAT,
+        **dict.fromkeys(("int8", "uint8"), _INTEGER),
+        HYBRID: frozenset(("conv", "fully_connected")),
+    },
     fuses=True,
 )
-BUILTIN = Runtime("builtin", frozenset(), fuses=False)
+BUILTIN = Runtime("builtin", {}, fuses=False)
 RUNTIMES = {runtime.name: runtime for runtime in (XNNPACK, BUILTIN)}
 
 

@@ -1,5 +1,5 @@
 """Kernels of networks in general: a seeded, space-filling sample, so that regressions know more
-than one search space.
+than one search space, and other arithmetics than float32.
 
 Every kind of kernel has a recipe: numbers in [0, 1), from a scrambled Halton sequence, become a
 kernel of that kind, sizes on a logarithmic scale. What would take too long or too much memory is
@@ -14,7 +14,8 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ..models.graph import Activation
-from .kernels import Kernel, Pair, same_output
+from ..models.int8_graph import LEAST_HYBRID_WEIGHTS, Arithmetic
+from .kernels import DTYPES_READ, Kernel, Pair, same_output
 
 T = TypeVar("T")
 Numbers = Sequence[float]
@@ -177,13 +178,17 @@ def _softmax(number: Numbers) -> Kernel:
     return Kernel("softmax", (shape,), shape)
 
 
-#: (share of the sample, recipe): more for what costs most and varies most.
-RECIPES: tuple[tuple[int, Recipe], ...] = (
+Recipes = tuple[tuple[int, Recipe], ...]  # (share of the sample, recipe)
+
+#: More for what costs most and varies most.
+WEIGHTED: Recipes = (
     (12, _pointwise),
     (12, _convolution),
     (3, _stem),
     (10, _depthwise),
     (7, _dense),
+)
+WEIGHTLESS: Recipes = (
     (2, _pool("max_pool")),
     (2, _pool("average_pool")),
     (3, _global_pool),
@@ -198,21 +203,39 @@ RECIPES: tuple[tuple[int, Recipe], ...] = (
     (3, _concat),
     *((1, recipe) for recipe in (_pad, _reshape, _softmax)),
 )
+CONVERTING: Recipes = tuple((1, _unary(op)) for op in ("quantize", "requantize", "dequantize"))
+RECIPES: dict[Arithmetic, Recipes] = {
+    "float32": WEIGHTED + WEIGHTLESS,
+    "int8": WEIGHTED + WEIGHTLESS + CONVERTING,
+    "hybrid": WEIGHTED,
+}
 
 
-def general_kernels(count: int, seed: int = 0) -> tuple[Kernel, ...]:
+def general_kernels(
+    count: int, seed: int = 0, arithmetic: Arithmetic = "float32"
+) -> tuple[Kernel, ...]:
     """About ``count`` different kernels, at least four of each kind, the same for the same seed.
 
+    Those with weights are of the same sizes in every arithmetic; in ``hybrid`` there are no others.
     Returns none if ``count`` is 0.
     """
     if count < 1:
         return ()
-    shares = sum(share for share, _ in RECIPES)
+    shares = sum(share for share, _ in RECIPES["float32"])
     found: dict[Kernel, None] = {}
-    for index, (share, recipe) in enumerate(RECIPES):
+    for index, (share, recipe) in enumerate(RECIPES[arithmetic]):
         wanted = max(LEAST_OF_A_KIND, round(count * share / shares))
-        found |= dict.fromkeys(_sample(recipe, wanted, 1000 * seed + index))
+        kernels = _sample(recipe, wanted, 1000 * seed + index)
+        found |= dict.fromkeys(kernel_in(kernel, arithmetic) for kernel in kernels)
     return tuple(sorted(found, key=lambda kernel: kernel.signature))
+
+
+def kernel_in(kernel: Kernel, arithmetic: Arithmetic) -> Kernel:
+    """A float32 kernel as the one that does the same in another arithmetic."""
+    if arithmetic == "hybrid" and kernel.weight_elements < LEAST_HYBRID_WEIGHTS:
+        return kernel
+    returns_float = DTYPES_READ.get(kernel.op) == "int8"
+    return kernel if returns_float else replace(kernel, dtype=arithmetic)
 
 
 LEAST_OF_A_KIND = 4

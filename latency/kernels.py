@@ -27,6 +27,8 @@ ACTIVATIONS = get_args(Activation)
 DTYPE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int32": 4, "int64": 8, "bool": 1}
 #: float32 in and out, int8 weights: inputs are quantised anew in each inference.
 HYBRID = "hybrid"
+#: Type that an operator reads where it is not the one it writes.
+DTYPES_READ = {"quantize": "float32", "dequantize": "int8"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,21 +169,30 @@ class Kernel:
         return 0
 
     @property
+    def dtype_read(self) -> str:
+        """Type of the inputs."""
+        return DTYPES_READ.get(self.op, "float32" if self.dtype == HYBRID else self.dtype)
+
+    @property
+    def dtype_written(self) -> str:
+        """Type of the output."""
+        return "float32" if self.dtype == HYBRID else self.dtype
+
+    @property
     def bytes_in(self) -> int:
-        return self._bytes(sum(math.prod(shape) for shape in self.inputs))
+        return _bytes(sum(math.prod(shape) for shape in self.inputs), self.dtype_read)
 
     @property
     def bytes_out(self) -> int:
-        return self._bytes(math.prod(self.output))
+        return _bytes(math.prod(self.output), self.dtype_written)
 
     @property
     def bytes_weights(self) -> int:
-        if self.dtype == HYBRID:
-            return self.weight_elements
-        return self._bytes(self.weight_elements)
+        return _bytes(self.weight_elements, "int8" if self.dtype == HYBRID else self.dtype)
 
-    def _bytes(self, elements: int) -> int:
-        return elements * DTYPE_BYTES.get(self.dtype, 4)
+
+def _bytes(elements: int, dtype: str) -> int:
+    return elements * DTYPE_BYTES.get(dtype, 4)
 
 
 def kernel_graph(kernel: Kernel) -> Graph:
@@ -192,8 +203,6 @@ def kernel_graph(kernel: Kernel) -> Graph:
     """
     if kernel.op == "foreign":
         raise InvalidInput(f"the operator {kernel.label!r} cannot be built to be measured alone")
-    if kernel.dtype == HYBRID:
-        raise InvalidInput(f"{kernel.signature!r}: files with int8 weights are not written")
     builder = GraphBuilder()
     sources = tuple(builder.input(f"in{i}", shape) for i, shape in enumerate(kernel.inputs))
     builder.add_layer("kernel", kernel.op, sources, _weights(kernel), **_attributes(kernel))
@@ -203,10 +212,10 @@ def kernel_graph(kernel: Kernel) -> Graph:
             f"{kernel.signature!r}: this operator gives {graph['kernel'].shape}, "
             f"not {kernel.output}"
         )
-    if kernel.dtype != "float32":
-        layers = tuple(replace(layer, dtype=kernel.dtype) for layer in graph)
-        return Graph(layers, graph.outputs)
-    return graph
+    *inputs, computed = graph
+    dtypes = (*(kernel.dtype_read for _ in inputs), kernel.dtype_written)
+    layers = zip((*inputs, computed), dtypes, strict=True)
+    return Graph(tuple(replace(layer, dtype=dtype) for layer, dtype in layers), graph.outputs)
 
 
 def _weights(kernel: Kernel) -> Shape | None:
@@ -224,6 +233,8 @@ def _attributes(kernel: Kernel) -> dict[str, Any]:
     """What :meth:`GraphBuilder.add_layer` needs beside wiring and weights."""
     first, output = kernel.inputs[0], kernel.output
     values: dict[str, Any] = {"activation": kernel.activation}
+    if kernel.dtype == HYBRID:
+        values["weights_dtype"] = "int8"
     if kernel.op in WINDOWED:
         values |= {"stride": kernel.stride, "dilation": kernel.dilation, "groups": kernel.groups}
         values["padding"] = "same" if _is_same(kernel) else "valid"

@@ -16,6 +16,7 @@ import numpy as np
 from ..models.builder import GraphBuilder
 from ..models.costs import cost
 from ..models.graph import Graph
+from ..models.int8_graph import Arithmetic, in_arithmetic
 
 CLASSES = 1000
 SIZES = (64, 96, 128, 160, 192, 224)
@@ -32,15 +33,23 @@ class Network:
     graph: Graph
 
 
-def random_networks(count: int, seed: int) -> tuple[Network, ...]:
-    """Different networks, the same for the same seed; each the next draw of a usual size."""
+def random_networks(
+    count: int, seed: int, arithmetic: Arithmetic = "float32"
+) -> tuple[Network, ...]:
+    """Different networks, the same for the same seed; each the next draw of a usual size.
+
+    Args:
+        arithmetic: of the same networks.
+    """
     rng = np.random.default_rng((seed, len(BLOCKS)))
     found: list[Network] = []
     while len(found) < count:
         graph = _Draft(rng, GraphBuilder()).graph()
         size = cost(graph)
         if LEAST_MADDS <= size.madds <= MOST_MADDS and LEAST_PARAMS <= size.params <= MOST_PARAMS:
-            found.append(Network(f"network/{seed}/{len(found)}", graph))
+            name = f"network/{seed}/{len(found)}"
+            name += "" if arithmetic == "float32" else f" {arithmetic}"
+            found.append(Network(name, in_arithmetic(graph, arithmetic)))
     return tuple(found)
 
 

@@ -18,13 +18,15 @@ from ..errors import BenchmarkOutputError, InvalidInput
 from ..models.graph import Graph, Layer
 from ..models.tflite_schema import BUILTIN, NAMES
 from .execution import XNNPACK, ExecutionPlan, Runtime, execution_plan
-from .kernels import Kernel, kernel_graph
+from .kernels import HYBRID, Kernel, kernel_graph
 
 #: Of inputs, outputs and weights in one file: a phone must hold several copies of them.
 MOST_BYTES = 48_000_000
 RESOLUTION_US = 1.0  # of an operator profile
 #: XNNPACK rounds the time of each of its operators down.
 XNNPACK_ROUNDING_US = RESOLUTION_US / 2
+FLAT = 2  # axes of a dense layer's result that lost its input's
+POINT = ((1, 1), (1, 1))  # window and stride of a pointwise convolution
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,10 @@ def _row_names(kernel: Kernel, delegated: bool) -> Iterator[tuple[str, ...]]:
             f"what XNNPACK calls {kernel.signature!r} is not known: measure kernels in files of "
             "their own"
         )
+    if kernel.op == "fully_connected" and len(kernel.output) == FLAT:
+        yield XNNPACK_NAMES["reshape"]
+    if kernel.dtype == HYBRID and kernel.op == "conv" and (kernel.window, kernel.stride) != POINT:
+        yield XNNPACK_NAMES["quantize"]  # of a pointwise product it is inside
     yield XNNPACK_NAMES[kernel.op]
     if kernel.activation and kernel.op in ACTIVATION_APART:
         yield (XNNPACK_ACTIVATION,)

@@ -64,9 +64,10 @@ class MeasuredNetwork:
     Args:
         name: ``network/seed/index``.
         kernels: signatures in the order of execution.
-        crossing_bytes: of tensors that enter or leave the delegate, if it has one partition there;
+        crossing_bytes: of tensors that enter or leave the delegate's partitions, all together;
             None if the runtime has no delegate.
         reasons: why the measurement is UNSTABLE; empty where it is VALID.
+        partitions: of the delegate, where it has any.
     """
 
     name: str
@@ -75,16 +76,21 @@ class MeasuredNetwork:
     latency_ms: float
     spread: float
     reasons: tuple[str, ...] = ()
+    partitions: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.latency_ms < math.inf:
             raise InvalidProfile(f"'latency_ms' must be positive, got {self.latency_ms}")
+        if self.partitions < 1:
+            raise InvalidProfile(f"'partitions' must be positive, got {self.partitions}")
 
     @property
     def plan(self) -> ExecutionPlan:
+        """The same sums as the network's own plan: all kernels stand in the first partition."""
         steps = tuple(Step(Kernel.parse(signature), ()) for signature in self.kernels)
         delegated = self.crossing_bytes is not None
-        return ExecutionPlan((Partition(delegated, steps, self.crossing_bytes or 0, 0),))
+        first = Partition(delegated, steps, self.crossing_bytes or 0, 0)
+        return ExecutionPlan((first, *(Partition(delegated, (), 0, 0),) * (self.partitions - 1)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from ..android_harness.protocol import Protocol, protocol_for
 from ..android_harness.verdict import measurements
 from ..errors import JobFailed
 from ..models.graph import Graph
+from ..models.int8_graph import Arithmetic, in_arithmetic
 from ..models.space import MNASFPN, Space
 from ..models.tflite_writer import write_tflite
 from .execution import XNNPACK, Runtime, execution_plan
@@ -58,6 +59,8 @@ class ProfilingPlan:
         general: how many kernels of networks in general are measured as well, so that any .tflite
             can be estimated; see :mod:`.general`.
         networks: how many random networks, with their kernels, are measured to calibrate on.
+        arithmetics: that general kernels, networks and detectors are measured in; each costs as
+            much as the first.
         seed: of the heads; calibration and validation draw from different streams of it.
         calibration_heads, validation_heads: how many; the latter are measured twice.
         channels, input_size: of the backbone's features the heads stand on.
@@ -69,6 +72,7 @@ class ProfilingPlan:
     detectors: tuple[Graph, ...] = ()
     general: int = 0
     networks: int = 0
+    arithmetics: tuple[Arithmetic, ...] = ("float32",)
     seed: int = 0
     calibration_heads: int = 24
     validation_heads: int = 40
@@ -80,14 +84,21 @@ class ProfilingPlan:
     def kernels(self) -> tuple[Kernel, ...]:
         """Every kernel to measure alone, sorted by signature."""
         found = {DISPATCH, *space_kernels(self.space, self.channels, self.input_size, self.runtime)}
-        networks = (network.graph for network in self.random_networks())
-        for graph in (*self.detectors, *networks):
+        networks = [network.graph for network in self.random_networks()]
+        for arithmetic in self.arithmetics:
+            networks += [in_arithmetic(graph, arithmetic) for graph in self.detectors]
+            found.update(general_kernels(self.general, self.seed, arithmetic))
+        for graph in networks:
             found.update(execution_plan(graph, self.runtime).kernels)
-        found.update(general_kernels(self.general, self.seed))
         return distinct(kernel for kernel in found if kernel.op != "foreign")
 
     def random_networks(self) -> tuple[Network, ...]:
-        return random_networks(self.networks, self.seed)
+        """The same ones in each arithmetic."""
+        return tuple(
+            network
+            for arithmetic in self.arithmetics
+            for network in random_networks(self.networks, self.seed, arithmetic)
+        )
 
     def packs(self) -> tuple[Pack, ...]:
         """The kernels in files of many; none where each is measured alone."""
@@ -390,6 +401,7 @@ def _network(
         name=network.name,
         kernels=tuple(kernel.signature for kernel in executed.kernels),
         crossing_bytes=crossing if delegated else None,
+        partitions=max(len(delegated), 1),
         latency_ms=measured.centre_us / 1e3,
         spread=measured.spread,
         reasons=measured.verdict.reasons,

@@ -203,6 +203,7 @@ OPS: dict[str, Op] = {
     "reshape": Op(_reshape, (1, 1)),
     "pad": Op(_pad, (1, 1)),
     "quantize": Op(_same, (1, 1)),
+    "requantize": Op(_same, (1, 1)),
     "dequantize": Op(_same, (1, 1)),
     # Operators of foreign files that the table above has no rule for: named by `attributes.label`.
     "foreign": Op(_given, (0, MANY)),

@@ -34,6 +34,35 @@ class AlignedBuffer(schema.BufferT):  # type: ignore[misc] # generated code is n
         return int(schema.BufferEnd(builder))
 
 
+@dataclass(frozen=True, slots=True)
+class Quantisation:
+    """What the integers of a tensor stand for: ``(integer - zero_point) * scale``.
+
+    Args:
+        scales: one for the whole tensor, or one for each index along ``axis``.
+    """
+
+    scales: tuple[float, ...]
+    zero_point: int = 0
+    axis: int = 0
+
+    def parameters(self) -> Any:
+        """An object of the generated class."""
+        return schema.QuantizationParametersT(
+            scale=np.array(self.scales, np.float32),
+            zeroPoint=np.full(len(self.scales), self.zero_point, np.int64),
+            quantizedDimension=self.axis,
+        )
+
+
+#: Type of an array's elements -> type of the tensor.
+TYPES: dict[str, int] = {
+    "float32": schema.TensorType.FLOAT32,
+    "int32": schema.TensorType.INT32,
+    "int8": schema.TensorType.INT8,
+}
+
+
 @dataclass
 class TfliteFile:
     """Collects one subgraph; :meth:`pack` gives the bytes."""
@@ -44,29 +73,47 @@ class TfliteFile:
     _codes: dict[tuple[int, int], int] = field(default_factory=dict)
     _constants: dict[object, int] = field(default_factory=dict)
 
-    def tensor(self, name: str, shape: Shape, type_: int = schema.TensorType.FLOAT32) -> int:
+    def tensor(
+        self,
+        name: str,
+        shape: Shape,
+        dtype: str = "float32",
+        quantisation: Quantisation | None = None,
+    ) -> int:
         """Index of a new tensor that an operator or the caller fills."""
-        return self._tensor(name, shape, type_, 0)
+        return self._tensor(name, shape, dtype, 0, quantisation)
 
-    def constant(self, name: str, array: np.ndarray[Any, Any], key: object = None) -> int:
-        """Index of a constant float32 or int32 tensor; equal keys share one.
+    def constant(
+        self,
+        name: str,
+        array: np.ndarray[Any, Any],
+        key: object = None,
+        quantisation: Quantisation | None = None,
+    ) -> int:
+        """Index of a constant tensor of one of :data:`TYPES`; equal keys share one.
 
         Args:
             key: what tells this constant from others; its values by default (for small ones).
         """
         array = np.asarray(array, order="C")
-        key = (array.dtype.char, array.shape, array.tobytes()) if key is None else key
+        dtype = array.dtype.name
+        key = (dtype, array.shape, array.tobytes(), quantisation) if key is None else key
         if key not in self._constants:
-            types = {"f": schema.TensorType.FLOAT32, "i": schema.TensorType.INT32}
             self._buffers.append(AlignedBuffer(array.reshape(-1).view(np.uint8)))
-            self._constants[key] = self._tensor(
-                name, array.shape, types[array.dtype.char], len(self._buffers) - 1
-            )
+            buffer = len(self._buffers) - 1
+            self._constants[key] = self._tensor(name, array.shape, dtype, buffer, quantisation)
         return self._constants[key]
 
-    def _tensor(self, name: str, shape: Shape, type_: int, buffer: int) -> int:
+    def _tensor(
+        self, name: str, shape: Shape, dtype: str, buffer: int, quantisation: Quantisation | None
+    ) -> int:
         tensor = schema.TensorT(
-            shape=np.array(shape, np.int32), type=type_, buffer=buffer, name=name, hasRank=True
+            shape=np.array(shape, np.int32),
+            type=TYPES[dtype],
+            buffer=buffer,
+            name=name,
+            hasRank=True,
+            quantization=quantisation and quantisation.parameters(),
         )
         self._tensors.append(tensor)
         return len(self._tensors) - 1

@@ -33,6 +33,7 @@ class Tensor:
             before use (float16 weights).
         data: bytes of a constant, else None.
         variable: keeps its value from one inference to the next.
+        scale, zero_point: of a tensor of integers that has one of each.
     """
 
     name: str
@@ -41,6 +42,8 @@ class Tensor:
     data: NDArray[np.uint8] | None = None
     stored: str = ""
     variable: bool = False
+    scale: float = 1.0
+    zero_point: int = 0
 
     @property
     def stored_dtype(self) -> str:
@@ -53,10 +56,11 @@ class Tensor:
         return tuple(self.data.view(np.dtype(self.stored_dtype).newbyteorder("<")).tolist())
 
     def scalar(self) -> float | None:
-        """Value of a constant float32 scalar, None if it is no such thing."""
-        if self.data is None or self.stored_dtype != "float32" or math.prod(self.shape) != 1:
+        """Value of a constant float32, int8 or uint8 scalar, None if it is no such thing."""
+        code = {"float32": "<f4", "int8": "i1", "uint8": "u1"}.get(self.stored_dtype)
+        if self.data is None or code is None or math.prod(self.shape) != 1:
             return None
-        return float(self.data.view("<f4")[0])
+        return (float(self.data.view(code)[0]) - self.zero_point) * self.scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,12 +230,19 @@ def _unary(op: str) -> Rule:
     return lambda call: Reading(op) if call[0].shape == call.output.shape else None
 
 
+def _quantize(call: Call) -> Reading | None:
+    """From floats, or from integers of another scale or type."""
+    op = "quantize" if call[0].dtype == "float32" else "requantize"
+    return _unary(op)(call)
+
+
 RULES: dict[int, Rule] = {
     BuiltinOperator.CONV_2D: _conv,
     BuiltinOperator.DEPTHWISE_CONV_2D: _depthwise,
     BuiltinOperator.FULLY_CONNECTED: _dense,
     BuiltinOperator.CONCATENATION: _concat,
     BuiltinOperator.PAD: _pad,
+    BuiltinOperator.QUANTIZE: _quantize,
     **dict.fromkeys(
         (BuiltinOperator.RESHAPE, BuiltinOperator.SQUEEZE, BuiltinOperator.EXPAND_DIMS), _reshape
     ),
@@ -243,7 +254,7 @@ RULES: dict[int, Rule] = {
         BUILTIN[op]: _unary(op)
         for op in (
             *("relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
-            *("quantize", "dequantize"),
+            "dequantize",
         )
     },
 }

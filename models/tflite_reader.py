@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +144,7 @@ class _Reader:
             raise DamagedBuffer(
                 f"constant {name!r} of shape {shape} and type {tensor.dtype} has {data.size} bytes"
             )
-        return Tensor(name, shape, tensor.dtype, data)
+        return replace(tensor, data=data, **_scale(table.table(4)))
 
     def _data(self, buffer: Table) -> Any:
         """Bytes of a constant: in the buffer's table, or behind it in files above 2 GB."""
@@ -280,6 +280,16 @@ class _Reader:
             repeat += 1
             unique = f"{name}:{repeat}"
         return unique
+
+
+def _scale(quantisation: Table | None) -> dict[str, Any]:
+    """Scale and zero point of a tensor, if it has one of each."""
+    if quantisation is None:
+        return {}
+    scales, zeros = quantisation.array(2, "<f4"), quantisation.array(3, "<i8")
+    if scales is None or zeros is None or len(scales) != 1 or len(zeros) != 1:
+        return {}
+    return {"scale": float(scales[0]), "zero_point": int(zeros[0])}
 
 
 def _code(table: Table) -> tuple[int, str]:

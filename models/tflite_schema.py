@@ -36,6 +36,7 @@ BUILTIN: dict[str, int] = {
     "reshape": schema.BuiltinOperator.RESHAPE,
     "pad": schema.BuiltinOperator.PAD,
     "quantize": schema.BuiltinOperator.QUANTIZE,
+    "requantize": schema.BuiltinOperator.QUANTIZE,  # from integers of another scale or type
     "dequantize": schema.BuiltinOperator.DEQUANTIZE,
 }
 

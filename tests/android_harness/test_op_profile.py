@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,26 @@ ATTRIBUTES: dict[str, dict[str, Any]] = {
 WEIGHTS = {"conv": (3, 3, 16, 24), "depthwise_conv": (3, 3, 16, 1), "fully_connected": (16, 24)}
 
 
+#: Types of the tensors read and written, where they are not float32.
+DTYPES = {
+    "quantize": ("float32", "int8"),
+    "requantize": ("int8", "int8"),
+    "dequantize": ("int8", "float32"),
+}
+
+
 def one_layer(op: str, **attributes: Any) -> Graph:
     """A graph of that one operator on a small tensor."""
     builder = GraphBuilder()
     count = 2 if op == "concat" or op in ACTIVATION_APART else 1
     inputs = tuple(builder.input(f"in{i}", (1, 12, 12, 16)) for i in range(count))
     attributes |= ATTRIBUTES.get(op, {})
-    return builder.graph([builder.add_layer("only", op, inputs, WEIGHTS.get(op), **attributes)])
+    graph = builder.graph([builder.add_layer("only", op, inputs, WEIGHTS.get(op), **attributes)])
+    read, written = DTYPES.get(op, ("float32", "float32"))
+    layers = (
+        replace(layer, dtype=read if layer.op == "input" else written) for layer in graph.layers
+    )
+    return Graph(tuple(layers), graph.outputs)
 
 
 @pytest.fixture(scope="module")

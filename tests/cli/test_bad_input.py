@@ -191,3 +191,12 @@ def test_the_systems_own_errors_are_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stderr.startswith(f"mnasfpn: No such file or directory: {tmp_path}/nothing; ")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("given", ["int8", "float32,int4", "float32;int8", ""])
+def test_kinds_of_arithmetic_are_those_there_are(given: str, tmp_path: Path) -> None:
+    out = tmp_path / "p.json"
+    message = refused("profile", "--arithmetic", given, "--out", out)
+    assert "--arithmetic takes float32" in message
+    assert "int8, hybrid" in message
+    assert not out.exists()

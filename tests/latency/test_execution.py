@@ -5,10 +5,12 @@ import pytest
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.execution import BUILTIN, execution_plan, runtime_named
-from mnasfpn.latency.kernels import Kernel, kernel_graph
+from mnasfpn.latency.kernels import DTYPE_BYTES, Kernel, kernel_graph
+from mnasfpn.latency.networks import random_networks
 from mnasfpn.latency.selection import head_graph, random_heads, space_kernels
 from mnasfpn.models.builder import GraphBuilder
 from mnasfpn.models.graph import Graph
+from mnasfpn.models.int8_graph import Arithmetic, in_arithmetic
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND
 from mnasfpn.models.tflite_writer import write_tflite
@@ -45,12 +47,26 @@ def assert_as_the_runtime(graph: Graph) -> None:
             if name in graph.outputs
             or any(name in layer.inputs for layer in graph if layer.name not in made)
         }
-        sizes = [4 * sum(graph[name].elements for name in names) for names in (read, written)]
+        sizes = [
+            sum(DTYPE_BYTES[graph[name].dtype] * graph[name].elements for name in names)
+            for names in (read, written)
+        ]
         assert sizes == [partition.bytes_in, partition.bytes_out]
         expected.append((frozenset(read), frozenset(written)))
     nodes = delegate_nodes(graph)
     assert len(nodes) == len(expected)
     assert set(nodes) == set(expected)
+
+
+@pytest.mark.parametrize("arithmetic", ["int8", "hybrid"])
+def test_partitions_of_quantised_networks_are_the_runtimes(arithmetic: Arithmetic) -> None:
+    """Its integer kernels are fewer: hard-swish, average pools and softmax stay behind."""
+    networks = random_networks(4, 3, arithmetic)
+    for network in networks:
+        assert_as_the_runtime(network.graph)
+    assert max(len(execution_plan(network.graph).delegate_partitions) for network in networks) > 3
+    (head,) = random_heads(MNASFPN, 1, seed=12)
+    assert_as_the_runtime(in_arithmetic(head_graph(head.genotype), arithmetic))
 
 
 @pytest.mark.parametrize("space", [MNASFPN, CONN_SEARCH, NO_EXPAND], ids=lambda s: s.name)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mnasfpn.errors import InvalidInput, NotCovered
+from mnasfpn.errors import NotCovered
 from mnasfpn.latency.bounds import rates
 from mnasfpn.latency.estimate import Estimator, estimate
 from mnasfpn.latency.execution import execution_plan
-from mnasfpn.latency.kernels import Kernel, kernel_graph
+from mnasfpn.latency.kernels import Kernel
 from mnasfpn.latency.profile import DeviceProfile
 from mnasfpn.latency.table import TableRow
 from mnasfpn.models.builder import GraphBuilder
@@ -145,8 +145,13 @@ def test_rows_of_quantised_kernels_answer_for_quantised_kernels(fitted: DevicePr
 def test_hybrid_kernels_read_one_byte_for_each_weight() -> None:
     kernel = Kernel.parse("fully_connected 1x64 -> 1x10 hybrid")
     assert (kernel.bytes_in, kernel.bytes_weights, kernel.bytes_out) == (256, 640, 40)
-    with pytest.raises(InvalidInput, match="int8 weights"):
-        kernel_graph(kernel)
+
+
+def test_conversions_between_types_read_one_and_write_the_other() -> None:
+    quantize = Kernel.parse("quantize 1x8x8x4 -> 1x8x8x4 int8")
+    dequantize = Kernel.parse("dequantize 1x8x8x4 -> 1x8x8x4")
+    assert (quantize.bytes_in, quantize.bytes_out) == (1024, 256)
+    assert (dequantize.bytes_in, dequantize.bytes_out) == (256, 1024)
 
 
 def test_a_group_for_each_channel_is_a_depthwise_convolution() -> None:

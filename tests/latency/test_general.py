@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from mnasfpn.latency.execution import execution_plan
 from mnasfpn.latency.fit import fit
@@ -23,7 +24,9 @@ from mnasfpn.latency.profile import from_json, to_json
 from mnasfpn.latency.profiling import ProfilingPlan, profile_device
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.costs import cost
+from mnasfpn.models.int8_graph import ARITHMETICS, Arithmetic
 from mnasfpn.models.space import Space
+from mnasfpn.models.tflite_writer import write_tflite
 
 COUNT = 256
 
@@ -40,13 +43,45 @@ def test_general_kernels_are_about_as_many_as_asked_for_and_of_every_kind() -> N
     assert {"conv_kxk", "depthwise_conv", "max_pool"} <= strided
 
 
-def test_general_kernels_can_be_built_and_are_modest() -> None:
-    for kernel in general_kernels(COUNT, seed=1):
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_general_kernels_can_be_built_and_are_modest(arithmetic: Arithmetic) -> None:
+    for kernel in general_kernels(COUNT, 1, arithmetic):
+        assert Kernel.parse(kernel.signature) == kernel
         (built,) = execution_plan(kernel_graph(kernel)).kernels
         assert built == kernel
         assert kernel.madds <= MOST_MADDS
         assert kernel.weight_elements <= MOST_WEIGHTS
         assert (kernel.bytes_in + kernel.bytes_out) / 4 <= MOST_ELEMENTS
+
+
+def test_the_runtime_takes_integer_kernels_as_foreseen() -> None:
+    """One of each kind: delegated or not, what is written is one operator that runs."""
+    kernels = (*general_kernels(32, 0, "int8"), *general_kernels(32, 0, "hybrid"))
+    for kernel in {kernel.kind: kernel for kernel in kernels}.values():
+        graph = kernel_graph(kernel)
+        interpreter = Interpreter(model_content=write_tflite(graph))
+        interpreter.allocate_tensors()
+        interpreter.invoke()
+        names = [operator["op_name"] for operator in interpreter._get_ops_details()]
+        delegated = bool(execution_plan(graph).delegate_partitions)
+        assert len(names) == 1 + delegated, kernel.signature
+        assert ("DELEGATE" in names) == delegated, kernel.signature
+
+
+def test_each_arithmetic_has_kernels_of_its_own() -> None:
+    kinds = {a: {kernel.kind for kernel in general_kernels(64, 0, a)} for a in ARITHMETICS}
+    shared = {f"{kind} int8" for kind in kinds["float32"]}
+    assert kinds["int8"] - shared == {"quantize int8", "requantize int8", "dequantize"}
+    assert kinds["hybrid"] - kinds["float32"] == {
+        f"{op} hybrid" for op in ("conv_1x1", "conv_kxk", "depthwise_conv", "fully_connected")
+    }
+
+
+def test_networks_are_the_same_in_each_arithmetic() -> None:
+    plain, quantised = random_networks(3, 0), random_networks(3, 0, "int8")
+    assert [network.name for network in quantised] == [f"{n.name} int8" for n in plain]
+    for one, other in zip(plain, quantised, strict=True):
+        assert cost(one.graph) == cost(other.graph)
 
 
 def test_general_kernels_span_decades() -> None:
@@ -78,9 +113,16 @@ def test_a_profile_with_networks_is_calibrated_on_them_and_comes_back(
     synthetic, protocol, tmp_path: Path
 ) -> None:
     plan = ProfilingPlan(
-        SPACE, general=60, networks=6, calibration_heads=6, validation_heads=6, input_size=128
+        SPACE,
+        general=60,
+        networks=6,
+        arithmetics=("float32", "int8"),
+        calibration_heads=6,
+        validation_heads=6,
+        input_size=128,
     )
-    assert set(general_kernels(60)) <= set(plan.kernels())
+    for arithmetic in plan.arithmetics:
+        assert set(general_kernels(60, 0, arithmetic)) <= set(plan.kernels())
     with MeasurementStore(tmp_path / "measurements.db") as store:
         measured = profile_device(synthetic(plan), plan, store, protocol)
     assert [network.name for network in measured.networks] == [
@@ -89,11 +131,12 @@ def test_a_profile_with_networks_is_calibrated_on_them_and_comes_back(
     for stored, network in zip(measured.networks, plan.random_networks(), strict=True):
         drawn = execution_plan(network.graph)
         assert stored.plan.kernels == drawn.kernels
-        (partition,) = drawn.partitions
-        assert stored.crossing_bytes == partition.bytes_in + partition.bytes_out
+        delegated = drawn.delegate_partitions
+        assert len(stored.plan.delegate_partitions) == len(delegated)
+        assert stored.crossing_bytes == sum(p.bytes_in + p.bytes_out for p in delegated)
     fitted = fit(measured)
     assert fitted.calibration is not None
-    assert fitted.calibration.models == 12
-    assert "conv_kxk" in fitted.calibration.factors
+    assert fitted.calibration.models == 18
+    assert {"conv_kxk", "conv_kxk int8"} <= set(fitted.calibration.factors)
     assert from_json(to_json(fitted)) == fitted
-    assert Kernel.parse("fully_connected 1x2048 -> 1x1000").kind in fitted.regressors
+    assert {"fully_connected", "fully_connected int8"} <= set(fitted.regressors)

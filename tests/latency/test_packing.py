@@ -9,13 +9,14 @@ import pytest
 
 from mnasfpn.android_harness.measurement import OpTiming
 from mnasfpn.android_harness.native_build import find_compiler, litert_library
-from mnasfpn.android_harness.op_profile import op_profile
+from mnasfpn.android_harness.op_profile import XNNPACK_NAMES, op_profile
 from mnasfpn.errors import BenchmarkOutputError, InvalidInput, StableDeviceError
 from mnasfpn.latency.execution import BUILTIN, XNNPACK, Runtime, execution_plan
-from mnasfpn.latency.kernels import Kernel
+from mnasfpn.latency.general import general_kernels
+from mnasfpn.latency.kernels import Kernel, kernel_graph
 from mnasfpn.latency.packing import MOST_BYTES, Pack, pack, step_latencies_us
 from mnasfpn.latency.selection import head_graph, random_heads, space_kernels
-from mnasfpn.models.builder import GraphBuilder
+from mnasfpn.models.int8_graph import ARITHMETICS, Arithmetic
 from mnasfpn.models.space import MNASFPN
 from mnasfpn.models.tflite_writer import write_tflite
 
@@ -102,12 +103,10 @@ def test_a_profile_that_does_not_fit_is_refused(rows: tuple[OpTiming, ...], reas
         only().latencies_us(rows)
 
 
-def test_an_operator_whose_rows_are_unknown_is_refused() -> None:
-    builder = GraphBuilder()
-    name = builder.input("in", (1, 8, 8, 16))
-    graph = builder.graph([builder.add_layer("q", "quantize", (name,), None)])
+def test_an_operator_whose_rows_are_unknown_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(XNNPACK_NAMES, "conv")
     with pytest.raises(BenchmarkOutputError, match="is not known"):
-        step_latencies_us(execution_plan(graph), (PRODUCT,))
+        step_latencies_us(execution_plan(kernel_graph(CONV)), (PRODUCT,))
 
 
 def test_the_runtime_executes_a_pack_as_foreseen(tmp_path: Path) -> None:
@@ -122,6 +121,13 @@ def test_every_kernel_of_the_space_is_found_in_its_pack(tmp_path: Path) -> None:
     """At a small input size, where one run of all of them takes milliseconds."""
     kernels = space_kernels(MNASFPN, input_size=64)
     for found in pack(kernels):
+        rows = profile(tmp_path / "m.tflite", write_tflite(found.graph))
+        assert set(found.latencies_us(rows)) == set(found.kernels)
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_general_kernels_are_found_in_their_packs(arithmetic: Arithmetic, tmp_path: Path) -> None:
+    for found in pack(general_kernels(24, 0, arithmetic)):
         rows = profile(tmp_path / "m.tflite", write_tflite(found.graph))
         assert set(found.latencies_us(rows)) == set(found.kernels)
 

@@ -166,7 +166,7 @@ def test_int8(small_classifier):
     assert graph[graph.outputs[0]].dtype == "float32"
     assert cost(graph).madds == SMALL_MADDS
     ops = [layer.op for layer in graph]
-    assert ops[1] == "quantize"
+    assert ops[1] == "requantize"
     assert ops[-1] == "dequantize"
     weighted = [layer for layer in graph if layer.weights is not None]
     assert {layer.dtype for layer in weighted} == {"int8"}

@@ -287,8 +287,8 @@ def test_random_activations_stay_ordinary_numbers():
             "operator 'GATHER' cannot be written; these can: conv",
         ),
         (
-            Layer("f", "relu", ("x",), (1, 4, 4, 3), dtype="int8"),
-            "layer 'f' is int8; only float32 graphs can be written",
+            Layer("f", "relu", ("x",), (1, 4, 4, 3), dtype="uint8"),
+            "layer 'f' is uint8; only float32 and int8 can be written",
         ),
     ],
 )
