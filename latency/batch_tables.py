@@ -33,13 +33,13 @@ Table = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 N = len(LEVELS)
-# Where an input comes from: a feature of C channels at one of the four levels; nothing (a block of
-# fewer inputs); or, in the first cell, the backbone's C3, C4, C5.
-NOTHING = N
-BACKBONE = N + 1
+# Where an input comes from: a feature of C channels at one of the four levels or, in the first
+# cell, the backbone's C3, C4, C5.
+BACKBONE = N
 SOURCES = BACKBONE + N - 1
 MERGES = 4  # sums of two, three, four; squeeze-excite
 SE = 3
+MOST_BLOCKS = 27  # so that they, a cell's inputs and one for no input are the bits of 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,7 @@ class Tables:
         partition_us: of entering the delegate.
         delegates: whether the runtime has a delegate at all.
         whole: a detector, not a head alone.
+        most_inputs: of a block.
     """
 
     conv_us: Table
@@ -102,14 +103,41 @@ class Tables:
     partition_us: float
     delegates: bool
     whole: bool
+    most_inputs: int
     unknown: list[str] = field(default_factory=list)
 
     @cached_property
     def body_us(self) -> Table:
-        """[C, L, F, K, M], all of a block that its inputs do not decide."""
+        """[C, L, F, K, 2], what the inputs of a block do not decide, without and with gate.
+
+        A gated block merges two inputs, of which :attr:`inputs_us` has the sum.
+        """
+        gate = self.merge_us[..., SE] - self.merge_us[..., 0]
         separable = self.depthwise_us + self.pointwise_us[..., None]
-        body: Table = separable[..., None] + self.merge_us[..., None, :]
-        return body
+        return np.stack([separable, separable + gate[..., None]], axis=-1)
+
+    @cached_property
+    def inputs_us(self) -> Table:
+        """[I, C, L, F], a block's inputs and their sum; I = sums of :func:`level_digits`."""
+        base = self.most_inputs + 1
+        counts = np.stack(np.unravel_index(np.arange(base**N), (base,) * N, order="F"))
+        merges = np.clip(counts.sum(axis=0), 2, self.most_inputs) - 2
+        inputs_us: Table = np.tensordot(counts, self.conv_us[:N], (0, 0))
+        inputs_us += np.moveaxis(self.merge_us, -1, 0)[merges]
+        return inputs_us
+
+    @cached_property
+    def first_us(self) -> Table:
+        """[8, C, L, F], what inputs C3, C4, C5 (bits) cost more than those of C channels."""
+        more = self.conv_us[BACKBONE:] - self.conv_us[: N - 1]
+        used = np.arange(8)[:, None] >> np.arange(N - 1) & 1
+        first: Table = np.tensordot(used, more, 1)
+        return first
+
+
+def level_digits(most_inputs: int) -> npt.NDArray[np.uint8]:
+    """[L], so that a sum of up to that many says how many inputs come from which level."""
+    return ((most_inputs + 1) ** np.arange(N)).astype(np.uint8)
 
 
 def build_tables(estimator: Estimator, space: Space, template: Detector | Features) -> Tables:
@@ -118,8 +146,13 @@ def build_tables(estimator: Estimator, space: Space, template: Detector | Featur
     Raises:
         NotCovered: the profile knows nothing about some of it.
         InvalidInput: a template whose head is no MnasFPN head, or whose backbone or predictor
-            alone is more than one partition.
+            alone is more than one partition; cells of more than :data:`MOST_BLOCKS`.
     """
+    if space.blocks > MOST_BLOCKS:
+        raise InvalidInput(
+            f"batches hold cells of up to {MOST_BLOCKS} blocks, space {space.name!r} has "
+            f"{space.blocks}; estimate its genotypes one by one"
+        )
     tables = _empty(estimator, space, template)
     features = _features(template)
     writer = _Writer(estimator, tables)
@@ -175,6 +208,7 @@ def _empty(estimator: Estimator, space: Space, template: Detector | Features) ->
         partition_us=calibration.partition_us,
         delegates=bool(estimator.runtime.delegated),
         whole=isinstance(template, Detector),
+        most_inputs=max(space.in_degrees),
     )
 
 
