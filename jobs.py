@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .latency.profiling import ProfilingPlan
+    from .latency.profiling_plan import ProfilingPlan
     from .models.coco_metrics import MeanPrecision
     from .models.export.convert import Precision
     from .models.export.report import ExportReport
@@ -46,7 +46,7 @@ def profiling_plan(
         InvalidInput: ``arithmetic`` has a word that is none, or lacks float32.
     """
     from .latency.execution import runtime_named
-    from .latency.profiling import ProfilingPlan
+    from .latency.profiling_plan import ProfilingPlan
     from .models.published import published
     from .search.spaces import search_space
 

@@ -15,7 +15,8 @@ from .latency.estimate import Estimator
 from .latency.fit import fit
 from .latency.measuring import measure_files
 from .latency.profile import DeviceProfile, load_profile, save_profile
-from .latency.profiling import ProfilingPlan, profile_device, quick
+from .latency.profiling import profile_device, quick
+from .latency.profiling_plan import ProfilingPlan
 from .latency.store import MeasurementStore
 from .models.atomic import write_atomically
 from .models.data.digits import DigitsSettings

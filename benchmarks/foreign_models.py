@@ -25,7 +25,8 @@ from ..console import command, progress
 from ..latency.estimate import Estimator
 from ..latency.fit import fit
 from ..latency.measuring import measure_files
-from ..latency.profiling import ProfilingPlan, profile_device, quick
+from ..latency.profiling import profile_device, quick
+from ..latency.profiling_plan import ProfilingPlan
 from ..latency.store import MeasurementStore
 from ..models.atomic import write_atomically
 from ..models.tflite_reader import read_tflite

@@ -21,7 +21,8 @@ from ..android_harness.protocol import Protocol, protocol_for
 from ..console import command, progress
 from ..latency.fit import fit
 from ..latency.profile import DeviceProfile
-from ..latency.profiling import ProfilingPlan, profile_device
+from ..latency.profiling import profile_device
+from ..latency.profiling_plan import ProfilingPlan
 from ..latency.store import MeasurementStore
 from ..latency.validation import Validation
 from ..models.atomic import write_atomically

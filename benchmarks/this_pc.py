@@ -19,7 +19,8 @@ from ..latency.calibration import Calibration
 from ..latency.estimate import Estimator
 from ..latency.fit import fit
 from ..latency.profile import DeviceProfile
-from ..latency.profiling import ProfilingPlan, profile_device
+from ..latency.profiling import profile_device
+from ..latency.profiling_plan import ProfilingPlan
 from ..latency.selection import head_graph
 from ..latency.store import MeasurementStore
 from ..latency.summary import validation_rows

@@ -11,7 +11,8 @@ from ..android_harness.protocol import Protocol, protocol_for
 from ..android_harness.verdict import measurements
 from ..errors import InvalidInput
 from .execution import XNNPACK, Runtime
-from .profiling import SENTINEL_KEY, Progress, measure_jobs, store_key
+from .profiling import Progress, measure_jobs, store_key
+from .profiling_plan import SENTINEL_KEY
 from .store import MeasurementStore
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from ..android_harness.campaign import campaign
 from ..android_harness.device import Device, Job, RunSettings
@@ -16,123 +18,27 @@ from ..android_harness.protocol import Protocol, protocol_for
 from ..android_harness.verdict import measurements
 from ..errors import JobFailed
 from ..models.graph import Graph
-from ..models.int8_graph import Arithmetic, in_arithmetic
-from ..models.space import MNASFPN, Space
 from ..models.tflite_writer import write_tflite
 from .execution import XNNPACK, Runtime, execution_plan
-from .general import general_kernels
+from .features import Matrix
 from .kernels import Kernel, kernel_graph
-from .networks import Network, random_networks
-from .packing import Pack, pack
+from .networks import Network
+from .packing import step_latencies_us
 from .profile import DeviceProfile, MeasuredHead, MeasuredNetwork, Measuring, Role
-from .selection import (
-    INPUT_SIZE,
-    MOBILENET_V2_CHANNELS,
-    Head,
-    distinct,
-    head_graph,
-    random_heads,
-    space_kernels,
+from .profiling_plan import (
+    BY_OPERATOR,
+    DISPATCH,
+    PACK_SENTINEL_KEY,
+    REPEAT,
+    SENTINEL,
+    SENTINEL_KEY,
+    ProfilingPlan,
 )
+from .selection import Head
 from .store import MeasurementStore
 from .table import TableRow
 
-#: As little work as a model can have: what remains is the call of the interpreter.
-DISPATCH = Kernel.parse("relu6 1x1x1x16 -> 1x1x1x16")
-#: Measured throughout a campaign to see the device drift: all caches and vector units at work.
-SENTINEL = Kernel.parse("conv 1x20x20x96 -> 1x20x20x96 k3x3 s1x1 relu6")
-SENTINEL_KEY = "sentinel"
-PACK_SENTINEL_KEY = "sentinel of packs"  # the operator profile costs time of its own
-REPEAT = " again"  # behind the name of a validation head: its second measurement
-
 Progress = Callable[[int, int, str], None]  # (visits done, visits at least needed, key)
-
-
-@dataclass(frozen=True)
-class ProfilingPlan:
-    """What is measured.
-
-    Args:
-        space: every kernel its genotypes can need, and heads drawn from it.
-        detectors: whole models whose kernels are measured too, so that their estimates come from
-            the table.
-        general: how many kernels of networks in general are measured as well, so that any .tflite
-            can be estimated; see :mod:`.general`.
-        networks: how many random networks, with their kernels, are measured to calibrate on.
-        arithmetics: that general kernels, networks and detectors are measured in; each costs as
-            much as the first.
-        seed: of the heads; calibration and validation draw from different streams of it.
-        calibration_heads, validation_heads: how many; the latter are measured twice.
-        channels, input_size: of the backbone's features the heads stand on.
-        packed: kernels are measured many in one file, by the operator profile; see
-            ``docs/measuring-kernels.md``.
-    """
-
-    space: Space = MNASFPN
-    detectors: tuple[Graph, ...] = ()
-    general: int = 0
-    networks: int = 0
-    arithmetics: tuple[Arithmetic, ...] = ("float32",)
-    seed: int = 0
-    calibration_heads: int = 24
-    validation_heads: int = 40
-    channels: tuple[int, int, int] = MOBILENET_V2_CHANNELS
-    input_size: int = INPUT_SIZE
-    runtime: Runtime = XNNPACK
-    packed: bool = False
-
-    def kernels(self) -> tuple[Kernel, ...]:
-        """Every kernel to measure alone, sorted by signature."""
-        found = {DISPATCH, *space_kernels(self.space, self.channels, self.input_size, self.runtime)}
-        networks = [network.graph for network in self.random_networks()]
-        for arithmetic in self.arithmetics:
-            networks += [in_arithmetic(graph, arithmetic) for graph in self.detectors]
-            found.update(general_kernels(self.general, self.seed, arithmetic))
-        for graph in networks:
-            found.update(execution_plan(graph, self.runtime).kernels)
-        return distinct(kernel for kernel in found if kernel.op != "foreign")
-
-    def random_networks(self) -> tuple[Network, ...]:
-        """The same ones in each arithmetic."""
-        return tuple(
-            network
-            for arithmetic in self.arithmetics
-            for network in random_networks(self.networks, self.seed, arithmetic)
-        )
-
-    def packs(self) -> tuple[Pack, ...]:
-        """The kernels in files of many; none where each is measured alone."""
-        return pack(self.kernels()) if self.packed else ()
-
-    def heads(self) -> dict[Role, tuple[Head, ...]]:
-        return {
-            "calibration": random_heads(self.space, self.calibration_heads, 2 * self.seed),
-            "validation": random_heads(self.space, self.validation_heads, 2 * self.seed + 1),
-        }
-
-    def graphs(self) -> dict[str, Graph]:
-        """Key -> what is measured under it."""
-        alone = () if self.packed else self.kernels()
-        return {
-            **{kernel.signature: kernel_graph(kernel) for kernel in alone},
-            **self.whole_models(),
-        }
-
-    def measured_keys(self) -> tuple[str, ...]:
-        """Of all that a profile holds, however its kernels are measured."""
-        return (*(kernel.signature for kernel in self.kernels()), *self.whole_models())
-
-    def whole_models(self) -> dict[str, Graph]:
-        """Heads, twice where they validate, and random networks."""
-        graphs = {}
-        for role, heads in self.heads().items():
-            for head in heads:
-                graph = head_graph(head.genotype, self.channels, self.input_size)
-                graphs[head.name] = graph
-                if role == "validation":
-                    graphs[head.name + REPEAT] = graph
-        graphs |= {network.name: network.graph for network in self.random_networks()}
-        return graphs
 
 
 def profile_device(
@@ -153,7 +59,7 @@ def profile_device(
 
     Raises:
         DeviceError: the device cannot go on; what was measured is kept.
-        BenchmarkOutputError: kernels were packed and the operator profile does not tell which is
+        BenchmarkOutputError: an operator profile was asked for and does not tell which kernel is
             which.
         JobFailed: the store cannot be written, or the device runs no model at all.
     """
@@ -161,10 +67,12 @@ def profile_device(
     protocol = protocol or protocol_for(info)
     settings = protocol.run_settings(xnnpack=plan.runtime is XNNPACK)
     measure = partial(_measure, device, info, plan.seed, store, protocol, progress)
-    if packs := {packed.key: packed.graph for packed in plan.packs()}:
-        measure(packs, PACK_SENTINEL_KEY, replace(settings, op_profile=True))
+    packs = {packed.key: packed.graph for packed in plan.packs()}
+    if profiled := packs | plan.heads_by_operator():
+        measure(profiled, PACK_SENTINEL_KEY, replace(settings, op_profile=True))
         # An operator profile that cannot be read ends here, not after all the heads.
         _unpacked(store.runs(info), plan, protocol)
+        _steps(store.runs(info), plan)
     measure(plan.graphs(), SENTINEL_KEY, settings)
     return measured_profile(info, plan, store, protocol)
 
@@ -284,15 +192,37 @@ def _unpacked(
     return unpacked
 
 
+def _steps(runs: Mapping[str, Sequence[Run]], plan: ProfilingPlan) -> dict[str, Matrix]:
+    """Shares of the steps of each head that was measured by operator, in execution order.
+
+    Medians over the runs, of shares: a PC's clock is another in each run.
+
+    Raises:
+        BenchmarkOutputError: an operator profile that cannot be told apart.
+    """
+    shares = {}
+    for key, graph in plan.heads_by_operator().items():
+        executed = execution_plan(graph, plan.runtime)
+        found = [
+            np.asarray(step_latencies_us(executed, run.op_profile))
+            for run in runs.get(key, ())
+            if not run.error
+        ]
+        if found:
+            shares[key] = np.median([us / us.sum() for us in found], axis=0)
+    return shares
+
+
 def _measured(
     info: DeviceInfo, plan: ProfilingPlan, store: MeasurementStore, protocol: Protocol
 ) -> dict[str, Measurement]:
     """All that a plan asks for, by key; what packs measured under their kernels' signatures."""
     runs = store.runs(info)
-    unpacked = _unpacked(runs, plan, protocol)
+    profiled = _unpacked(runs, plan, protocol)
+    profiled |= {key: [*runs.pop(key)] for key in plan.heads_by_operator() if key in runs}
     runs.pop(PACK_SENTINEL_KEY, ())
     found = measurements(info, runs, protocol, SENTINEL_KEY)
-    return found | measurements(info, unpacked, protocol, PACK_SENTINEL_KEY)
+    return found | measurements(info, profiled, protocol, PACK_SENTINEL_KEY)
 
 
 def measured_profile(
@@ -304,6 +234,7 @@ def measured_profile(
         JobFailed: the cheapest kernel has no measurement, without which no other can be read.
     """
     found = _measured(info, plan, store, protocol)
+    steps = _steps(store.runs(info), plan)
     dispatch = found.get(DISPATCH.signature)
     if dispatch is None or dispatch.centre_us is None:
         raise JobFailed(
@@ -312,7 +243,9 @@ def measured_profile(
         )
     rows = [_row(kernel, found, info) for kernel in plan.kernels()]
     heads = [
-        _head(head, role, found, plan) for role, heads in plan.heads().items() for head in heads
+        _head(head, role, found, plan, steps.get(head.name + BY_OPERATOR))
+        for role, heads in plan.heads().items()
+        for head in heads
     ]
     networks = [_network(network, found, plan) for network in plan.random_networks()]
     verdicts = [found[key].verdict.status for key in plan.measured_keys() if key in found]
@@ -369,7 +302,11 @@ def _row(kernel: Kernel, found: Mapping[str, Measurement], info: DeviceInfo) -> 
 
 
 def _head(
-    head: Head, role: Role, found: Mapping[str, Measurement], plan: ProfilingPlan
+    head: Head,
+    role: Role,
+    found: Mapping[str, Measurement],
+    plan: ProfilingPlan,
+    shares: Matrix | None,
 ) -> MeasuredHead | None:
     measured, repeat = found.get(head.name), found.get(head.name + REPEAT)
     if measured is None or measured.centre_us is None or measured.spread is None:
@@ -385,6 +322,7 @@ def _head(
         spread=measured.spread,
         repeat_ms=None if repeat_us is None else repeat_us / 1e3,
         reasons=measured.verdict.reasons,
+        steps_us=() if shares is None else tuple((shares * measured.centre_us).tolist()),
     )
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from ..models.backbones.endpoints import Endpoints
 from ..models.builder import GraphBuilder
+from ..models.costs import cost
 from ..models.genotype import LEVELS, MIN_LEVEL, Block, Genotype
 from ..models.graph import Graph
 from ..models.heads.mnasfpn import mnasfpn_head
@@ -61,6 +64,25 @@ def random_heads(space: Space, count: int, seed: int) -> tuple[Head, ...]:
         Head(f"{space.name}/{seed}/{index}", sample(space, rng, int(rng.choice(REPEATS))))
         for index in range(count)
     )
+
+
+DRAWN_PER_SPREAD_HEAD = 4
+
+
+@lru_cache(maxsize=8)
+def spread_heads(space: Space, count: int, seed: int) -> tuple[Head, ...]:
+    """Of four times as many random heads, those whose work is spread most evenly.
+
+    Few heads drawn at random are all of middling size, and say little about what differs between
+    the fastest and the slowest: what is still in the caches when a kernel has its turn.
+    """
+    drawn = random_heads(space, DRAWN_PER_SPREAD_HEAD * count, seed)
+    work = {head: math.log(cost(head_graph(head.genotype)).madds) for head in drawn}
+    chosen: list[Head] = []
+    for wanted in np.linspace(min(work.values()), max(work.values()), count):
+        left = (head for head in drawn if head not in chosen)
+        chosen.append(min(left, key=lambda head: abs(work[head] - float(wanted))))
+    return tuple(sorted(chosen, key=drawn.index))
 
 
 def space_kernels(

@@ -13,7 +13,7 @@ from mnasfpn.android_harness.protocol import SIMULATED, protocol_for
 from mnasfpn.benchmarks.packed_kernels import MARKDOWN_HEADER, Way, measure, write_results
 from mnasfpn.benchmarks.virtual_phone import check, started
 from mnasfpn.errors import JobFailed
-from mnasfpn.latency.profiling import ProfilingPlan
+from mnasfpn.latency.profiling_plan import ProfilingPlan
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.space import MNASFPN
 from mnasfpn.tests.phone.virtual_phone import why_no_virtual_phone

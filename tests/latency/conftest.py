@@ -16,7 +16,8 @@ from mnasfpn.latency.execution import execution_plan
 from mnasfpn.latency.fit import fit
 from mnasfpn.latency.kernels import Kernel, kernel_graph
 from mnasfpn.latency.profile import DeviceProfile
-from mnasfpn.latency.profiling import SENTINEL, SENTINEL_KEY, ProfilingPlan, profile_device
+from mnasfpn.latency.profiling import profile_device
+from mnasfpn.latency.profiling_plan import SENTINEL, SENTINEL_KEY, ProfilingPlan
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.graph import Graph
 from mnasfpn.models.space import Space

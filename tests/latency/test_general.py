@@ -21,7 +21,8 @@ from mnasfpn.latency.kernels import Kernel, kernel_graph
 from mnasfpn.latency.networks import MOST_MADDS as MOST_NETWORK_MADDS
 from mnasfpn.latency.networks import random_networks
 from mnasfpn.latency.profile import from_json, to_json
-from mnasfpn.latency.profiling import ProfilingPlan, profile_device
+from mnasfpn.latency.profiling import profile_device
+from mnasfpn.latency.profiling_plan import ProfilingPlan
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.costs import cost
 from mnasfpn.models.int8_graph import ARITHMETICS, Arithmetic

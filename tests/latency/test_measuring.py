@@ -15,7 +15,8 @@ from mnasfpn.errors import InvalidInput, StableDeviceError
 from mnasfpn.latency.execution import BUILTIN
 from mnasfpn.latency.kernels import kernel_graph
 from mnasfpn.latency.measuring import measure_files
-from mnasfpn.latency.profiling import SENTINEL, SENTINEL_KEY, ProfilingPlan, store_key
+from mnasfpn.latency.profiling import store_key
+from mnasfpn.latency.profiling_plan import SENTINEL, SENTINEL_KEY, ProfilingPlan
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.tflite_writer import write_tflite

@@ -14,14 +14,8 @@ from mnasfpn.errors import InvalidInput, JobFailed, StableDeviceError
 from mnasfpn.latency.fit import fit
 from mnasfpn.latency.kernels import Kernel
 from mnasfpn.latency.profile import DeviceProfile
-from mnasfpn.latency.profiling import (
-    DISPATCH,
-    REPEAT,
-    SENTINEL_KEY,
-    ProfilingPlan,
-    profile_device,
-    quick,
-)
+from mnasfpn.latency.profiling import profile_device, quick
+from mnasfpn.latency.profiling_plan import DISPATCH, REPEAT, SENTINEL_KEY, ProfilingPlan
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.published import published
 

@@ -16,12 +16,8 @@ from mnasfpn.latency.execution import ExecutionPlan, execution_plan
 from mnasfpn.latency.fit import fit
 from mnasfpn.latency.kernels import Kernel
 from mnasfpn.latency.packing import XNNPACK_ROUNDING_US
-from mnasfpn.latency.profiling import (
-    PACK_SENTINEL_KEY,
-    SENTINEL_KEY,
-    ProfilingPlan,
-    profile_device,
-)
+from mnasfpn.latency.profiling import profile_device
+from mnasfpn.latency.profiling_plan import PACK_SENTINEL_KEY, SENTINEL_KEY, ProfilingPlan
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.graph import Graph
 from mnasfpn.models.tflite_schema import BUILTIN, NAMES

@@ -19,7 +19,7 @@ from mnasfpn.benchmarks.virtual_phone import Asked, check
 from mnasfpn.jobs import profiling_plan
 from mnasfpn.latency.fit import fit
 from mnasfpn.latency.profile import load_profile
-from mnasfpn.latency.profiling import SENTINEL_KEY
+from mnasfpn.latency.profiling_plan import SENTINEL_KEY
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.tests.phone.adbd_phone import Phone
 from mnasfpn.tests.phone.virtual_arm import CPUS, VirtualCpu, make_launcher, what_is_missing
