@@ -32,6 +32,7 @@ from .native_build import build_runner, litert_library
 #:   ``Clamp (NC)`` row follows, and so it does for a relu or relu6 that stands alone.
 #: - A pad that only feeds a valid convolution has no row; alone it is a ``Constant Pad``.
 #: - A concatenation is one ``Copy`` row for all of its inputs.
+#: - In int8, x * sigmoid(x) is one ``Invalid Unary Op``: a table, as for the sigmoid alone.
 #: - A dense layer whose result has two axes is a ``Static Reshape`` first.
 #: - With int8 weights and float32 everything else, a convolution that is no matrix product has a
 #:   ``Convert`` row before it, for its inputs.
@@ -50,7 +51,7 @@ XNNPACK_NAMES: dict[str, tuple[str, ...]] = {
     "relu": ("Clamp (NC)",),
     "relu6": ("Clamp (NC)",),
     "hard_swish": ("HardSwish (NC)",),
-    "sigmoid": ("Sigmoid (NC)",),
+    "sigmoid": ("Sigmoid (NC)", "Invalid Unary Op"),
     "softmax": ("Softmax (NC",),
     "prelu": ("PReLU (ND)",),
     "concat": ("Copy (NC",),

@@ -44,6 +44,7 @@ def simulated_profile(runtime: str = "xnnpack", without: str = "", seed: int = 7
         partition_us=31.0,
         crossing_us_per_mb=413.0,
         weights_us_per_mb=97.0,
+        far_weights_us_per_mb=61.0,
         models=5,
         shrinkage=0.1,
         error=0.1,

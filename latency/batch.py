@@ -9,6 +9,7 @@ computed here for many genotypes at once:
 * A feature is down-sampled to a level once: of what the blocks of a level read, each is counted
   that is of a finer one.
 * Phases and crossings: see :mod:`.batch_phases`.
+* Weights are counted as microseconds are: in long models they cost more.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from ..models.detector import Detector
 from ..models.genotype_array import GenotypeArray
 from ..models.space import Space
 from .batch_phases import phases_us
-from .batch_tables import BACKBONE, Features, N, Table, Tables, build_tables
+from .batch_tables import BACKBONE, Features, N, Table, Tables, WeightCounter, build_tables
 from .batch_wiring import Array, Cells, Wiring, executed_cells, has, union, wire
+from .calibration import MEGABYTE, far_share
 from .estimate import Estimator
 from .features import Matrix
 from .profile import DeviceProfile
@@ -48,7 +50,10 @@ class BatchEstimator:
         self, profile: DeviceProfile, space: Space, template: Detector | Features | None = None
     ) -> None:
         self.space = space
-        self.tables = build_tables(Estimator(profile), space, template or Features())
+        estimator = Estimator(profile)
+        self.tables = build_tables(estimator, space, template or Features())
+        self.far_us_per_byte = estimator.calibration.far_weights_us_per_mb / MEGABYTE
+        self.weights = build_tables(WeightCounter(profile), space, template or Features())
 
     def latencies_ms(self, genotypes: GenotypeArray) -> Matrix:
         """[n], what :meth:`.estimate.Estimator.estimate` says of each one's graph.
@@ -67,12 +72,26 @@ class BatchEstimator:
             for start in range(0, len(rows), CHUNK):
                 chunk = rows[start : start + CHUNK]
                 wiring = wire(self.space, [a.take(chunk, axis=0) for a in genotypes.arrays()])
-                latencies_us[chunk] = _latency_us(self.tables, wiring, int(repeats))
+                latencies_us[chunk] = self._latency_us(wiring, int(repeats))
         return latencies_us / 1e3
 
+    def _latency_us(self, w: Wiring, repeats: int) -> Table:
+        tables = self.tables
+        cells = executed_cells(tables, w, repeats)
+        needed, total = _kernels_us(tables, w, cells, repeats)
+        c6 = has(needed, N - 1)
+        if tables.pool_us.any():
+            total += _pools_us(tables, w, cells, c6)
+        if tables.delegates:
+            total += phases_us(tables, w, cells, c6)
+        if self.far_us_per_byte:
+            _, weights = _kernels_us(self.weights, w, cells, repeats)
+            total += self.far_us_per_byte * weights * far_share(total)
+        return total
 
-def _latency_us(tables: Tables, w: Wiring, repeats: int) -> Table:
-    cells = executed_cells(tables, w, repeats)
+
+def _kernels_us(tables: Tables, w: Wiring, cells: list[Cells], repeats: int) -> tuple[Array, Table]:
+    """Which backbone features are needed, and everything but pools, phases and crossings."""
     residual = (tables.residual[0] << np.arange(N)).sum(axis=1)
     needed = cells[0].read | residual.take(w.channels)
     c6 = has(needed, N - 1)
@@ -81,11 +100,7 @@ def _latency_us(tables: Tables, w: Wiring, repeats: int) -> Table:
     total: Table = (tables.rest_us + added_us.sum(axis=1))[backbone, w.channels]
     total += tables.c6_us.take(w.channels) * c6
     total += _blocks_us(tables, w, cells)
-    if tables.pool_us.any():
-        total += _pools_us(tables, w, cells, c6)
-    if tables.delegates:
-        total += phases_us(tables, w, cells, c6)
-    return total
+    return needed, total
 
 
 def _blocks_us(tables: Tables, w: Wiring, cells: list[Cells]) -> Table:

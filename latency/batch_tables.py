@@ -8,7 +8,7 @@ built, planned and priced exactly as a single model is, so both ways share every
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -23,10 +23,11 @@ from ..models.graph import Graph, Layer
 from ..models.heads.mnasfpn import NORM
 from ..models.heads.predictor import shared_predictor
 from ..models.space import Space
-from .calibration import MEGABYTE
-from .estimate import Estimator
+from .calibration import MEGABYTE, SHARED, far_weights
+from .estimate import Estimator, KernelLatency
 from .execution import execution_plan
-from .kernels import DTYPE_BYTES
+from .kernels import DTYPE_BYTES, Kernel
+from .profile import DeviceProfile
 from .selection import INPUT_SIZE, MOBILENET_V2_CHANNELS, covering, unpruned_head
 
 Table = npt.NDArray[np.float64]
@@ -133,6 +134,19 @@ class Tables:
         used = np.arange(8)[:, None] >> np.arange(N - 1) & 1
         first: Table = np.tensordot(used, more, 1)
         return first
+
+
+class WeightCounter(Estimator):
+    """Prices kernels at their bytes of weights, in place of microseconds, and nothing else."""
+
+    def __init__(self, profile: DeviceProfile) -> None:
+        super().__init__(profile)
+        nothing = dict.fromkeys(SHARED, 0.0)
+        self.calibration = replace(self.calibration, **nothing)  # type: ignore[arg-type]
+
+    def kernel(self, kernel: Kernel) -> KernelLatency:
+        size = far_weights(kernel)
+        return KernelLatency(size, size, "table", 0.0, size, size)
 
 
 def level_digits(most_inputs: int) -> npt.NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import NotCovered
-from .kernels import Kernel
+from .kernels import Kernel, kind_dtype
 from .profile import DeviceProfile
 from .regressor import COLUMNS, Regressor
 from .table import look_up_table
@@ -65,8 +65,12 @@ class Rates:
 LEAST_US = 1e-3
 
 
-def rates(profile: DeviceProfile) -> Rates:
+def rates(profile: DeviceProfile, dtype: str = "float32") -> Rates:
     """The rates of a profile, from its rows, or from its regressions where a kind has no rows.
+
+    Args:
+        dtype: of the kernels to be bounded: int8 kernels tell nothing of float32 ones. All kinds
+            of the profile count if it has none of this type.
 
     Raises:
         NotCovered: the profile has neither, so nothing can be bounded.
@@ -78,6 +82,7 @@ def rates(profile: DeviceProfile) -> Rates:
         kinds[kind] = [
             total + part for total, part in zip(kinds.get(kind, [0.0] * 3), work, strict=True)
         ]
+    kinds = {kind: work for kind, work in kinds.items() if kind_dtype(kind) == dtype} or kinds
     per_byte = {kind: us / moved for kind, (us, moved, _) in kinds.items() if moved}
     per_madd = [us / madds for us, _, madds in kinds.values() if madds]
     if not per_byte:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -78,7 +77,8 @@ class LatencyEstimate:
     Args:
         low_ms, high_ms: hold the measured latency with probability ``coverage``, for models like
             those the profile was fitted on; wider by the bounds of kernels that are not covered.
-        overhead_ms: intercept, delegate partitions and what crosses them.
+        overhead_ms: intercept, delegate partitions and what crosses them, and weights that are in
+            no cache.
         contributions: of every kernel, in execution order; with the overhead they add up to
             ``latency_ms``.
         uncovered: signatures of kernels the profile knows nothing about, each once; their bounds
@@ -143,10 +143,12 @@ class Estimator:
         self.runtime = runtime_named(profile.runtime)
         self._table = look_up_table(profile.table)
         self._known: dict[Kernel, KernelLatency] = {}
+        self._rates: dict[str, Rates] = {}
 
-    @functools.cached_property
-    def _rates(self) -> Rates:
-        return rates(self.profile)
+    def _rates_of(self, dtype: str) -> Rates:
+        if dtype not in self._rates:
+            self._rates[dtype] = rates(self.profile, dtype)
+        return self._rates[dtype]
 
     def kernel(self, kernel: Kernel) -> KernelLatency:
         """What the profile says of a kernel, or between what it must lie if it says nothing."""
@@ -157,7 +159,7 @@ class Estimator:
     def _find(self, kernel: Kernel) -> KernelLatency:
         found = uncalibrated(self.profile, self._table, kernel)
         if found is None:
-            bound = self._rates.bound(kernel)
+            bound = self._rates_of(kernel.dtype).bound(kernel)
             middle_us = bound.middle_us
             return KernelLatency(middle_us, middle_us, "bound", 0.0, bound.low_us, bound.high_us)
         net_us, source, error = found
@@ -183,8 +185,10 @@ class Estimator:
                 f"this model, first {uncovered[0]!r}; measure them, or allow gaps to have them "
                 "named and bounded"
             )
+        kernels_ms = sum(item.latency_ms for item in contributions)
         overhead_ms = self.calibration.overhead_us(plan) / 1e3
-        latency_ms = overhead_ms + sum(item.latency_ms for item in contributions)
+        overhead_ms += self.calibration.far_us(plan, 1e3 * (overhead_ms + kernels_ms)) / 1e3
+        latency_ms = overhead_ms + kernels_ms
         known_ms = latency_ms - sum(item.latency_ms for item in unknown)
         # A regression may err alike on all its kernels, but not as the calibration does.
         regression = sum(errors_us) / 1e3 / known_ms if known_ms > 0 else 0.0

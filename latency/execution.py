@@ -218,6 +218,11 @@ def _fuse(
             and layer.inputs[0] not in graph.outputs
         )
         kernel = _kernel(graph, layer)
+        gate = _own_gate(graph, layer, consumers) if fuses else None
+        if gate in steps:
+            step = steps.pop(gate)
+            steps[layer.name] = Step(step.kernel, (*step.layers, layer.name))
+            continue
         joined = _joined(before.kernel, kernel) if alone and before else None
         if joined is not None and before is not None:
             del steps[layer.inputs[0]]
@@ -225,6 +230,21 @@ def _fuse(
         else:
             steps[layer.name] = Step(kernel, (layer.name,))
     return list(steps.values())
+
+
+def _own_gate(graph: Graph, layer: Layer, consumers: dict[str, tuple[Layer, ...]]) -> str | None:
+    """The sigmoid that an int8 ``mul`` weights the sigmoid's own input with, if only that.
+
+    Of eight bits, XNNPACK looks x * sigmoid(x) up in one table, as it does sigmoid(x).
+    """
+    if layer.op != "mul" or layer.dtype != "int8" or len(layer.inputs) != 2:
+        return None
+    for name, other in (layer.inputs, layer.inputs[::-1]):
+        gate = graph[name]
+        own = gate.op == "sigmoid" and gate.inputs == (other,)
+        if own and len(consumers[name]) == 1 and name not in graph.outputs:
+            return name
+    return None
 
 
 def _joined(first: Kernel, second: Kernel) -> Kernel | None:

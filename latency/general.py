@@ -80,6 +80,17 @@ def _stem(number: Numbers) -> Kernel:
     return replace(kernel, inputs=(image,), output=output)
 
 
+def _grouped(number: Numbers) -> Kernel:
+    """Of 2 to 32 groups, or of groups of 16 channels."""
+    kernel = _windowed("conv", number, ((1, 1), (3, 3), (3, 3)), (1, 1, 2))
+    groups = _choice(number[5], (2, 3, 4, 8, 32, 0)) or max(kernel.output[3] // 16, 2)
+    image = (*kernel.inputs[0][:3], max(kernel.output[3] // groups, 4) * groups)
+    filters = max(_channels(number[2]) // groups, 4) * groups
+    activation = _choice(number[6], ACTIVATIONS)
+    output = (*kernel.output[:3], filters)
+    return replace(kernel, inputs=(image,), output=output, groups=groups, activation=activation)
+
+
 def _filtered(kernel: Kernel, number: Numbers) -> Kernel:
     output = (*kernel.output[:3], _channels(number[2]))
     return replace(kernel, output=output, activation=_choice(number[5], ACTIVATIONS))
@@ -132,11 +143,17 @@ def _binary(op: str) -> Recipe:
     return recipe
 
 
+IMAGES = 0.3  # share of broadcasts that normalise an image
+
+
 def _broadcast(op: str) -> Recipe:
-    """With a number for each channel: gates, and batch norms that nothing absorbs."""
+    """With a number for each channel: gates, batch norms that nothing absorbs, and of images."""
 
     def recipe(number: Numbers) -> Kernel:
         image = _image(number[0], number[1])
+        if number[6] < IMAGES:
+            size = _size(number[0], 32, 320)
+            image = (1, size, size, 3)
         vector = _choice(number[3], ((image[3],), (1, 1, 1, image[3])))
         activation = _choice(number[5], ACTIVATIONS[:2])
         return Kernel(op, (image, vector), image, activation=activation)
@@ -186,6 +203,7 @@ WEIGHTED: Recipes = (
     (12, _convolution),
     (3, _stem),
     (10, _depthwise),
+    (4, _grouped),
     (7, _dense),
 )
 WEIGHTLESS: Recipes = (
@@ -214,7 +232,7 @@ RECIPES: dict[Arithmetic, Recipes] = {
 def general_kernels(
     count: int, seed: int = 0, arithmetic: Arithmetic = "float32"
 ) -> tuple[Kernel, ...]:
-    """About ``count`` different kernels, at least four of each kind, the same for the same seed.
+    """About ``count`` different kernels, at least seven of each recipe, the same for the same seed.
 
     Those with weights are of the same sizes in every arithmetic; in ``hybrid`` there are no others.
     Returns none if ``count`` is 0.
@@ -238,7 +256,7 @@ def kernel_in(kernel: Kernel, arithmetic: Arithmetic) -> Kernel:
     return kernel if returns_float else replace(kernel, dtype=arithmetic)
 
 
-LEAST_OF_A_KIND = 4
+LEAST_OF_A_KIND = 7
 
 
 def _sample(recipe: Recipe, wanted: int, seed: int) -> Iterator[Kernel]:

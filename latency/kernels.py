@@ -195,6 +195,11 @@ def _bytes(elements: int, dtype: str) -> int:
     return elements * DTYPE_BYTES.get(dtype, 4)
 
 
+def kind_dtype(kind: str) -> str:
+    """The type of a kind's kernels: what :attr:`Kernel.kind` says after the operator."""
+    return kind.partition(" ")[2] or "float32"
+
+
 def kernel_graph(kernel: Kernel) -> Graph:
     """The graph of one kernel alone, to be measured; its execution plan is that kernel.
 

@@ -93,6 +93,12 @@ class _Draft:
     def depthwise(self, x: str, kernel: int, stride: int = 1) -> str:
         return self.activated(self.builder.depthwise(self.name(), x, kernel, stride, bias=True))
 
+    def grouped(self, x: str, groups: int, stride: int) -> str:
+        channels = self.builder.channels(x)
+        weights = (3, 3, channels // groups, channels)
+        options: dict[str, Any] = {"stride": (stride, stride), "groups": groups, "bias": True}
+        return self.activated(self.builder.add_layer(self.name(), "conv", (x,), weights, **options))
+
     def activated(self, x: str) -> str:
         if self.activation != "swish":
             return self.builder.unary(self.name(), self.activation, x)
@@ -124,6 +130,16 @@ def _plain(draft: _Draft, x: str, channels: int, kernel: int, stride: int) -> st
 def _bottleneck(draft: _Draft, x: str, channels: int, kernel: int, stride: int) -> str:
     inner = max(channels // 4, 16)
     result = draft.linear(draft.conv(draft.conv(x, inner), inner, 3, stride), channels)
+    if draft.builder.shape(x) != draft.builder.shape(result):
+        x = draft.linear(x, channels, 1, stride)
+    return draft.activated(draft.residual(x, result))
+
+
+def _grouped(draft: _Draft, x: str, channels: int, kernel: int, stride: int) -> str:
+    """A bottleneck of as many channels inside, in groups of 16."""
+    inner = max(channels // 16, 1) * 16
+    wide = draft.conv(x, inner)
+    result = draft.linear(draft.grouped(wide, inner // 16, stride), channels)
     if draft.builder.shape(x) != draft.builder.shape(result):
         x = draft.linear(x, channels, 1, stride)
     return draft.activated(draft.residual(x, result))
@@ -177,5 +193,5 @@ def _average_pool(draft: _Draft, x: str, stride: int) -> str:
 
 BLOCKS: tuple[Block, ...] = (
     *(_plain, _bottleneck, _inverted, _gated),
-    *(_separable, _dense, _branches),
+    *(_separable, _dense, _branches, _grouped),
 )

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
 
 LEAST_KERNELS = 3  # below this there is nothing to hold out
+LEAST_FOR_ALL_FEATURES = 12  # below, only those that measure work: others fit what is accidental
 LEAST_FOR_TREES = 20
 FOLDS = 5
 HUBER = 1.345  # standard deviations within which a residual counts in full
@@ -128,7 +129,8 @@ def _fit_linear(x: Matrix, y: Matrix, seed: int) -> Fitted:
     from sklearn.linear_model import LinearRegression
 
     scale = np.maximum(x.max(axis=0), 1.0)
-    design = np.column_stack([np.ones(len(x)), x / scale])
+    used = np.asarray(MONOTONE) | (len(y) >= LEAST_FOR_ALL_FEATURES)
+    design = np.column_stack([np.ones(len(x)), np.where(used, x / scale, 0.0)])
     weights = np.ones(len(y))
     coefficients = np.zeros(design.shape[1])
     for _ in range(REWEIGHTINGS):

@@ -155,6 +155,7 @@ def plan_parts(estimator: Estimator, plan: ExecutionPlan) -> dict[str, float]:
     add("partition_us", calibration.partition_us * len(partitions))
     entering = calibration.overhead_us(plan) - calibration.intercept_us
     add("crossing_us_per_mb", entering - calibration.partition_us * len(partitions))
+    add("far_weights_us_per_mb", calibration.far_us(plan, sum(parts.values())))
     return parts
 
 
@@ -198,6 +199,7 @@ def transfer_profile(
             shrinkage=found.shrinkage,
             error=found.error,
             coverage=coverage_from(found.count),
+            near_bytes=old.near_bytes,
             **{name: getattr(old, name) * found.factor(name) for name in PARTS},
         ),
         validation=None,

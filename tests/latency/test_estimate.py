@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.errors import NotCovered
-from mnasfpn.latency.calibration import Calibration
+from mnasfpn.latency.calibration import Calibration, cold_weights, far_weights
 from mnasfpn.latency.estimate import Estimator, estimate
 from mnasfpn.latency.execution import execution_plan
 from mnasfpn.latency.profile import DeviceProfile, save_profile
@@ -90,7 +90,11 @@ def test_an_estimate_is_the_sum_it_says_it_is(fitted: DeviceProfile) -> None:
         alone_us = table[kernel.signature].latency_us
         net_us = max(alone_us - fitted.dispatch_us, 0.05 * alone_us)
         by_hand_us += calibration.factors[kernel.kind] * net_us
-        by_hand_us += calibration.weights_us_per_mb * kernel.bytes_weights / 1e6
+        cold = cold_weights(kernel, calibration.near_bytes)
+        by_hand_us += calibration.weights_us_per_mb * cold / 1e6
+    far_mb = sum(map(far_weights, plan.kernels)) / 1e6
+    gone = min(max((by_hand_us - 2000) / 6000, 0), 1)
+    by_hand_us += calibration.far_weights_us_per_mb * far_mb * gone
     assert found.latency_ms == pytest.approx(by_hand_us / 1e3, rel=1e-12)
     assert sum(found.by_part_ms.values()) == pytest.approx(found.latency_ms, rel=1e-12)
     assert set(found.by_source_ms) == {"table"}

@@ -10,7 +10,7 @@ from mnasfpn.latency.networks import random_networks
 from mnasfpn.latency.selection import head_graph, random_heads, space_kernels
 from mnasfpn.models.builder import GraphBuilder
 from mnasfpn.models.graph import Graph
-from mnasfpn.models.int8_graph import Arithmetic, in_arithmetic
+from mnasfpn.models.int8_graph import Arithmetic, in_arithmetic, int8_graph
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND
 from mnasfpn.models.tflite_writer import write_tflite
@@ -129,3 +129,21 @@ def test_a_pad_that_is_not_sames_stays_alone() -> None:
 def test_an_unknown_runtime_is_named() -> None:
     with pytest.raises(InvalidInput, match="xnnpack"):
         runtime_named("tensorrt")
+
+
+def swish(shared: bool) -> Graph:
+    builder = GraphBuilder()
+    x = builder.conv("x", builder.input("in", (1, 8, 8, 16)), 16)
+    gate = builder.unary("gate", "sigmoid", x)
+    outputs = [builder.mul("y", x, gate)]
+    return builder.graph([*outputs, gate] if shared else outputs)
+
+
+@pytest.mark.parametrize(("shared", "steps"), [(False, 1), (True, 2)])
+def test_in_int8_a_gate_of_its_own_input_is_one_table(shared: bool, steps: int) -> None:
+    """Unless somebody else reads the gate; in float32 they are always two."""
+    (delegated,) = execution_plan(int8_graph(swish(shared))).partitions
+    inner = [s for s in delegated.steps if {"gate", "y"} & set(s.layers)]
+    assert len(inner) == steps
+    assert inner[0].kernel == Kernel.parse("sigmoid 1x8x8x16 -> 1x8x8x16 int8")
+    assert [k.op for k in execution_plan(swish(shared)).kernels] == ["conv", "sigmoid", "mul"]

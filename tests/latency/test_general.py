@@ -74,7 +74,8 @@ def test_each_arithmetic_has_kernels_of_its_own() -> None:
     shared = {f"{kind} int8" for kind in kinds["float32"]}
     assert kinds["int8"] - shared == {"quantize int8", "requantize int8", "dequantize"}
     assert kinds["hybrid"] - kinds["float32"] == {
-        f"{op} hybrid" for op in ("conv_1x1", "conv_kxk", "depthwise_conv", "fully_connected")
+        f"{op} hybrid"
+        for op in ("conv_1x1", "conv_kxk", "conv_grouped", "depthwise_conv", "fully_connected")
     }
 
 

@@ -14,6 +14,7 @@ from mnasfpn.errors import BenchmarkOutputError, InvalidInput, StableDeviceError
 from mnasfpn.latency.execution import BUILTIN, XNNPACK, Runtime, execution_plan
 from mnasfpn.latency.general import general_kernels
 from mnasfpn.latency.kernels import Kernel, kernel_graph
+from mnasfpn.latency.networks import random_networks
 from mnasfpn.latency.packing import MOST_BYTES, Pack, pack, step_latencies_us
 from mnasfpn.latency.selection import head_graph, random_heads, space_kernels
 from mnasfpn.models.int8_graph import ARITHMETICS, Arithmetic
@@ -139,4 +140,14 @@ def test_whole_heads_are_executed_as_their_plan_says(runtime: Runtime, tmp_path:
         graph = head_graph(head.genotype, input_size=64)
         plan = execution_plan(graph, runtime)
         rows = profile(tmp_path / "m.tflite", write_tflite(graph), runtime is XNNPACK)
+        assert len(step_latencies_us(plan, rows)) == len(plan.steps)
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_random_networks_are_executed_as_their_plan_says(
+    arithmetic: Arithmetic, tmp_path: Path
+) -> None:
+    for network in random_networks(4, 0, arithmetic):
+        plan = execution_plan(network.graph)
+        rows = profile(tmp_path / "m.tflite", write_tflite(network.graph))
         assert len(step_latencies_us(plan, rows)) == len(plan.steps)

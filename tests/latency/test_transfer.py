@@ -141,6 +141,7 @@ def test_a_profile_becomes_the_new_phones():
                 name: 1.4 * getattr(calibration, name)
                 for name in (
                     *("intercept_us", "partition_us", "crossing_us_per_mb", "weights_us_per_mb"),
+                    "far_weights_us_per_mb",
                 )
             },
         ),
