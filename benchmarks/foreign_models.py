@@ -1,8 +1,9 @@
 """``python -m mnasfpn.benchmarks.foreign_models``: any .tflite, estimated and then measured.
 
-Networks of keras.applications that no profile was made from are estimated from a profile of this
-PC: the kernels of the MnasFPN space and of networks in general, calibrated on random heads and
-random networks. Their measurements stand in the same store, at the same clock, and are used for
+Networks that no profile was made from - of keras.applications, and designs it lacks, in float32,
+with float16 or int8 weights, and in int8 throughout - are estimated from a profile of this PC: the
+kernels of the MnasFPN space and of networks in general, calibrated on random heads and random
+networks. Their measurements stand in the same store, at the same clock, and are used for
 nothing but the comparison.
 """
 
@@ -19,18 +20,20 @@ from typing import Any
 import click
 
 from ..android_harness.host import HostDevice
-from ..android_harness.measurement import DeviceInfo, Measurement
+from ..android_harness.measurement import Measurement
 from ..android_harness.protocol import protocol_for
 from ..console import command, progress
 from ..latency.estimate import Estimator
 from ..latency.fit import fit
 from ..latency.measuring import measure_files
+from ..latency.profile import DeviceProfile
 from ..latency.profiling import profile_device, quick
 from ..latency.profiling_plan import ProfilingPlan
 from ..latency.store import MeasurementStore
 from ..models.atomic import write_atomically
+from ..models.int8_graph import ARITHMETICS
 from ..models.tflite_reader import read_tflite
-from .keras_models import ARCHITECTURES, Architecture, converted
+from .keras_models import MODEL_SETS, Architecture, ModelSet, converted
 
 OUT = Path(__file__).parent / "results"
 MOST_ERROR = 0.15
@@ -113,33 +116,41 @@ def summary(rows: list[Row]) -> str:
         f"Within {MOST_ERROR:.0%}: {share:.0%} of {len(rows)} architectures "
         f"(bar: {LEAST_SHARE:.0%}; {'met' if share >= LEAST_SHARE else 'NOT met'}). Within 10 %: "
         f"{share_within(rows, 0.10):.0%}. Inside their interval: {inside} of {len(rows)}. Mean "
-        f"absolute error {sum(abs(item.error) for item in rows) / len(rows):.1%}."
+        f"absolute error {statistics.mean(abs(item.error) for item in rows):.1%}, median error "
+        f"{statistics.median(item.error for item in rows):+.1%}."
     )
 
 
-def markdown(rows: list[Row], notes: list[str]) -> str:
-    lines = ["# Foreign .tflite files, estimated and measured", "", *notes, ""]
+def section(name: str, note: str, rows: list[Row]) -> list[str]:
+    """Markdown of one set."""
+    lines = [f"## {name[0].upper()}{name[1:]}", "", f"{note[0].upper()}{note[1:]}.", ""]
     lines += [f"| {' | '.join(COLUMNS)} |", "|" + "---|" * len(COLUMNS)]
     lines += [f"| {' | '.join(item.cells)} |" for item in rows]
     lines += ["", summary(rows), ""]
     unknown = sorted({signature.split("=")[-1] for item in rows for signature in item.uncovered})
-    if unknown:
-        lines += [f"Not known and bounded: {', '.join(unknown)}.", ""]
+    return lines + ([f"Not known and bounded: {', '.join(unknown)}.", ""] if unknown else [])
+
+
+def markdown(found: Mapping[ModelSet, list[Row]], notes: list[str]) -> str:
+    lines = ["# Foreign .tflite files, estimated and measured", "", *notes, ""]
+    for each, rows in found.items():
+        lines += section(each.name, each.note, rows)
     return "\n".join(lines)
 
 
-def notes(info: DeviceInfo, unstable: float, noise: float, plan: ProfilingPlan) -> list[str]:
+def notes(profile: DeviceProfile, plan: ProfilingPlan, noise: float) -> list[str]:
+    info, measuring = profile.device, profile.measuring
     return [
-        f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}). "
-        f"The profile holds the kernels of the MnasFPN space, {plan.general} of networks in "
-        f"general, and those of {plan.networks} random networks; it is calibrated on the latter "
-        f"and {plan.calibration_heads} random heads. None of the architectures below took "
-        "part in any fit; two rules were written after looking at their residuals: that a group "
-        "for each channel is a depthwise convolution, and that products of one row have no "
-        "weights to lose from the cache. "
-        f"{unstable:.1%} of the profile's measurements are UNSTABLE. The machine was shared while "
-        "they were made; the same network measured in different processes differed by "
-        f"{noise:.1%} (median spread of the networks below).",
+        f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}), "
+        f"seed {measuring.seed}, protocol {measuring.protocol}: {measuring.settings['rounds']} "
+        "sessions, each a process of its own. "
+        f"The profile has {len(profile.table)} kernels: those of the MnasFPN space, {plan.general} "
+        f"of networks in general in each of {', '.join(plan.arithmetics)} (hybrid: int8 weights), "
+        f"and those of {plan.networks} random networks in each; it is calibrated on the latter and "
+        f"{plan.calibration_heads} random heads. None of the architectures below took part in any "
+        f"fit. {measuring.unstable:.1%} of the profile's measurements are UNSTABLE. The machine "
+        "was shared while they were made; the same network measured in different processes "
+        f"differed by {noise:.1%} (median spread of the networks below).",
     ]
 
 
@@ -162,15 +173,17 @@ def main(
     plan = ProfilingPlan(
         general=general,
         networks=networks,
+        arithmetics=ARITHMETICS,
         calibration_heads=heads,
         validation_heads=heads,
         seed=seed,
     )
+    architectures = [item for each in MODEL_SETS for item in each.architectures]
     with progress("converting", quiet=as_json) as watch:
         files: dict[Architecture, Path] = {}
-        for architecture, path in converted(work / "models"):
+        for architecture, path in converted(work / "models", architectures):
             files[architecture] = path
-            watch(len(files), len(ARCHITECTURES), architecture.name)
+            watch(len(files), len(architectures), architecture.name)
     device = HostDevice()
     protocol = quick(protocol_for(device.describe()))
     with (
@@ -180,11 +193,23 @@ def main(
         profile = fit(profile_device(device, plan, store, protocol, watch))
         keys = {f"foreign {architecture.name}": path for architecture, path in files.items()}
         measured = measure_files(device, keys, store, protocol=protocol, seed=seed, progress=watch)
-    found = compare(files, Estimator(profile), measured)
-    noise = statistics.median(item.spread for item in found)
-    text = markdown(found, notes(profile.device, profile.measuring.unstable, noise, plan))
-    result: dict[str, Any] = {"device": asdict(profile.device), "summary": summary(found)}
-    result["rows"] = [{**asdict(item), "error": item.error} for item in found]
+    estimator = Estimator(profile)
+    found = {each: compare(each, files, estimator, measured) for each in MODEL_SETS}
+    noise = statistics.median(item.spread for rows in found.values() for item in rows)
+    text = markdown(found, notes(profile, plan, noise))
+    result: dict[str, Any] = {
+        "device": asdict(profile.device),
+        "measuring": asdict(profile.measuring),
+        "sets": [
+            {
+                "name": each.name,
+                "note": each.note,
+                "summary": summary(rows),
+                "rows": [{**asdict(item), "error": item.error} for item in rows],
+            }
+            for each, rows in found.items()
+        ],
+    }
     write_atomically(out / "foreign_models.json", json.dumps(result, indent=1) + "\n")
     write_atomically(out / "foreign_models.md", text)
     if not as_json:
@@ -193,11 +218,14 @@ def main(
 
 
 def compare(
-    files: Mapping[Architecture, Path], estimator: Estimator, measured: Mapping[str, Measurement]
+    each: ModelSet,
+    files: Mapping[Architecture, Path],
+    estimator: Estimator,
+    measured: Mapping[str, Measurement],
 ) -> list[Row]:
     rows = (
-        row(architecture.name, path, estimator, measured[f"foreign {architecture.name}"])
-        for architecture, path in files.items()
+        row(item.name, files[item], estimator, measured[f"foreign {item.name}"])
+        for item in each.architectures
     )
     return [item for item in rows if item is not None]
 
