@@ -104,22 +104,19 @@ def devices(fetch_tool: str | None, sha256: str | None, as_json: bool) -> Any:
     ("auto", "packed", "alone"),
     "Many in one file, by the operator profile, or one each; auto: packed on phones.",
 )
+@options.choice(
+    "--operators",
+    ("auto", "yes", "no"),
+    "Calibration heads once more, by operator; auto: on this PC, if it has a C compiler.",
+)
 @options.seed
 def profile(
     device: str,
-    space: str,
-    input_size: int,
     out: Path,
     binary: Path | None,
     store: Path | None,
-    calibration_heads: int,
-    validation_heads: int,
-    general: int,
-    arithmetic: str,
-    runtime: str,
-    kernels: str,
-    seed: int,
     as_json: bool,
+    **asked: Any,
 ) -> Any:
     """Measure a device: all kernels of a space, and whole heads.
 
@@ -131,18 +128,7 @@ def profile(
     from .latency.profiling import profile_device
     from .latency.store import MeasurementStore
 
-    plan = profiling_plan(
-        device,
-        space,
-        input_size,
-        calibration_heads,
-        validation_heads,
-        runtime,
-        kernels,
-        seed,
-        general,
-        arithmetic,
-    )
+    plan = profiling_plan(device, **asked)
     with (
         opened(device, binary) as target,
         MeasurementStore(store or out.with_suffix(".db")) as runs,

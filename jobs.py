@@ -39,12 +39,14 @@ def profiling_plan(
     seed: int = 0,
     general: int = 0,
     arithmetic: str = "float32",
+    operators: str = "auto",
 ) -> ProfilingPlan:
     """What `mnasfpn profile` measures, from its options.
 
     Raises:
         InvalidInput: ``arithmetic`` has a word that is none, or lacks float32.
     """
+    from .android_harness.op_profile import obstacle
     from .latency.execution import runtime_named
     from .latency.profiling_plan import ProfilingPlan
     from .models.published import published
@@ -63,6 +65,8 @@ def profiling_plan(
         input_size=input_size,
         runtime=runtime_named(runtime),
         packed=kernels == "packed" or (kernels == "auto" and device != "host"),
+        by_operator=operators == "yes"
+        or (operators == "auto" and device == "host" and obstacle() is None),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..android_harness.measurement import DeviceInfo
-from ..latency.calibration import Calibration
+from ..latency.calibration import Calibration, FamilyCalibration
 from ..latency.features import NAMES
 from ..latency.profile import DeviceProfile, Measuring
 from ..latency.regressor import Regressor
@@ -39,12 +39,14 @@ def simulated_profile(runtime: str = "xnnpack", without: str = "", seed: int = 7
         if kind != without
     }
     calibration = Calibration(
-        factors={kind: float(rng.uniform(0.8, 1.4)) for kind in KINDS},
+        families={
+            kind: FamilyCalibration(*rng.uniform((0.8, 5, 20, 10), (1.4, 20, 120, 60)).tolist())
+            for kind in KINDS
+        },
         intercept_us=17.0,
         partition_us=31.0,
         crossing_us_per_mb=413.0,
-        weights_us_per_mb=97.0,
-        far_weights_us_per_mb=61.0,
+        settling_ms=3.0,
         models=5,
         shrinkage=0.1,
         error=0.1,

@@ -1,7 +1,8 @@
 """``python -m mnasfpn.benchmarks.this_pc``: profile this PC, and say how good its predictions are.
 
-Beside the table with regressions and calibration: the same without the table, and the plain sum of
-the table, so that each part shows its worth.
+Beside the table with regressions and calibration: the same without the table, without what the
+operators of the calibration heads say, and the plain sum of the table, so that each part shows its
+worth.
 """
 
 from __future__ import annotations
@@ -29,14 +30,17 @@ from ..models.atomic import write_atomically
 from ..models.published import published
 
 OUT = Path(__file__).parent / "results"
+MOST_OF_FLOOR = 2.0  # of a prediction's error
 
 
 def variants(profile: DeviceProfile) -> dict[str, Agreement]:
     """The held-out heads, predicted with parts of the method left out."""
     uncalibrated = replace(profile, calibration=_identity(profile))
+    heads = tuple(replace(head, steps_us=()) for head in profile.heads)
     return {
         "table, regression, calibration": _agreement(profile),
         "regression and calibration, no table": _agreement(replace(profile, table=())),
+        "calibrated on whole heads alone": _agreement(fit(replace(profile, heads=heads))),
         "plain sum of the table": _agreement(uncalibrated),
     }
 
@@ -45,11 +49,10 @@ def _identity(profile: DeviceProfile) -> Calibration:
     """No calibration: every kernel as measured alone, nothing for partitions."""
     return replace(
         profile.require_calibration(),
-        factors={},
+        families={},
         intercept_us=0.0,
         partition_us=0.0,
         crossing_us_per_mb=0.0,
-        weights_us_per_mb=0.0,
     )
 
 
@@ -64,14 +67,21 @@ def _agreement(profile: DeviceProfile) -> Agreement:
 def markdown(profile: DeviceProfile, found: dict[str, Agreement]) -> str:
     validation = profile.validation
     assert validation is not None
+    assert validation.noise_floor is not None
     device = profile.device
+    error, floor = validation.accuracy.rmspe.value, validation.noise_floor.rmspe.value
     lines = [
         "# How well a PC's latencies are predicted",
         "",
         f"Provenance: {profile.provenance}, on one pinned core of {device.soc}, {device.runtime}. "
-        f"{len(profile.table)} kernels; {len(profile.heads_for('calibration'))} random heads of "
-        f"the MnasFPN space to calibrate on, {validation.accuracy.models} others to validate on, "
-        f"each measured twice. {profile.measuring.unstable:.1%} of the measurements are UNSTABLE.",
+        f"{len(profile.table)} kernels; {len(profile.heads_for('calibration'))} heads of the "
+        "MnasFPN space to calibrate on, also operator by operator, and "
+        f"{validation.accuracy.models} others, drawn uniformly, to validate on, each measured "
+        f"twice; seed {profile.measuring.seed}. {profile.measuring.unstable:.1%} of the "
+        "measurements are UNSTABLE.",
+        "",
+        f"The error (RMSPE) is {error / floor:.2f} times the noise floor (bar: {MOST_OF_FLOOR:g}; "
+        f"{'met' if error <= MOST_OF_FLOOR * floor else 'NOT met'}).",
         "",
         "| figure | prediction | 95 % interval | measured again (noise floor) |",
         "|---|---|---|---|",
@@ -101,9 +111,12 @@ def group() -> None:
     help="Raw runs; an interrupted benchmark goes on with the same file.",
 )
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
-def main(store: Path, out: Path, as_json: bool) -> dict[str, object]:
+@click.option("--seed", default=0, show_default=True, help="Other heads, and another order.")
+def main(store: Path, out: Path, seed: int, as_json: bool) -> dict[str, object]:
     """Profile this PC in full and validate on 40 held-out heads."""
-    plan = ProfilingPlan(detectors=(published("mobilenetv2-mnasfpn").graph(),))
+    plan = ProfilingPlan(
+        detectors=(published("mobilenetv2-mnasfpn").graph(),), seed=seed, by_operator=True
+    )
     with (
         MeasurementStore(store) as runs,
         progress("profiling this PC", quiet=as_json) as report,

@@ -23,9 +23,16 @@ from ..models.detector import Detector
 from ..models.genotype_array import GenotypeArray
 from ..models.space import Space
 from .batch_phases import phases_us
-from .batch_tables import BACKBONE, Features, N, Table, Tables, WeightCounter, build_tables
+from .batch_tables import (
+    BACKBONE,
+    ColdCounter,
+    Features,
+    N,
+    Table,
+    Tables,
+    build_tables,
+)
 from .batch_wiring import Array, Cells, Wiring, executed_cells, has, union, wire
-from .calibration import MEGABYTE, far_share
 from .estimate import Estimator
 from .features import Matrix
 from .profile import DeviceProfile
@@ -51,9 +58,11 @@ class BatchEstimator:
     ) -> None:
         self.space = space
         estimator = Estimator(profile)
-        self.tables = build_tables(estimator, space, template or Features())
-        self.far_us_per_byte = estimator.calibration.far_weights_us_per_mb / MEGABYTE
-        self.weights = build_tables(WeightCounter(profile), space, template or Features())
+        self.calibration = estimator.calibration
+        self.warm, self.cold = (
+            build_tables(each, space, template or Features())
+            for each in (estimator, ColdCounter(profile))
+        )
 
     def latencies_ms(self, genotypes: GenotypeArray) -> Matrix:
         """[n], what :meth:`.estimate.Estimator.estimate` says of each one's graph.
@@ -76,22 +85,16 @@ class BatchEstimator:
         return latencies_us / 1e3
 
     def _latency_us(self, w: Wiring, repeats: int) -> Table:
-        tables = self.tables
-        cells = executed_cells(tables, w, repeats)
-        needed, total = _kernels_us(tables, w, cells, repeats)
-        c6 = has(needed, N - 1)
-        if tables.pool_us.any():
-            total += _pools_us(tables, w, cells, c6)
-        if tables.delegates:
-            total += phases_us(tables, w, cells, c6)
-        if self.far_us_per_byte:
-            _, weights = _kernels_us(self.weights, w, cells, repeats)
-            total += self.far_us_per_byte * weights * far_share(total)
-        return total
+        cells = executed_cells(self.warm, w, repeats)
+        needed, warm_us = _kernels_us(self.warm, w, cells, repeats)
+        if self.warm.delegates:
+            warm_us += phases_us(self.warm, w, cells, has(needed, N - 1))
+        _, cold_us = _kernels_us(self.cold, w, cells, repeats)
+        return self.calibration.settled_us(warm_us, cold_us)
 
 
 def _kernels_us(tables: Tables, w: Wiring, cells: list[Cells], repeats: int) -> tuple[Array, Table]:
-    """Which backbone features are needed, and everything but pools, phases and crossings."""
+    """Which backbone features are needed, and what all kernels cost: no phases, no crossings."""
     residual = (tables.residual[0] << np.arange(N)).sum(axis=1)
     needed = cells[0].read | residual.take(w.channels)
     c6 = has(needed, N - 1)
@@ -100,6 +103,8 @@ def _kernels_us(tables: Tables, w: Wiring, cells: list[Cells], repeats: int) -> 
     total: Table = (tables.rest_us + added_us.sum(axis=1))[backbone, w.channels]
     total += tables.c6_us.take(w.channels) * c6
     total += _blocks_us(tables, w, cells)
+    if tables.pool_us.any():
+        total += _pools_us(tables, w, cells, c6)
     return needed, total
 
 

@@ -23,7 +23,8 @@ from ..models.graph import Graph, Layer
 from ..models.heads.mnasfpn import NORM
 from ..models.heads.predictor import shared_predictor
 from ..models.space import Space
-from .calibration import MEGABYTE, SHARED, far_weights
+from .calibration import SHARED
+from .cold import MEGABYTE
 from .estimate import Estimator, KernelLatency
 from .execution import execution_plan
 from .kernels import DTYPE_BYTES, Kernel
@@ -136,8 +137,8 @@ class Tables:
         return first
 
 
-class WeightCounter(Estimator):
-    """Prices kernels at their bytes of weights, in place of microseconds, and nothing else."""
+class ColdCounter(Estimator):
+    """Prices kernels at their cold microseconds, and what is not a kernel at nothing."""
 
     def __init__(self, profile: DeviceProfile) -> None:
         super().__init__(profile)
@@ -145,8 +146,8 @@ class WeightCounter(Estimator):
         self.calibration = replace(self.calibration, **nothing)  # type: ignore[arg-type]
 
     def kernel(self, kernel: Kernel) -> KernelLatency:
-        size = far_weights(kernel)
-        return KernelLatency(size, size, "table", 0.0, size, size)
+        found = super().kernel(kernel)
+        return replace(found, warm_us=found.cold_us)
 
 
 def level_digits(most_inputs: int) -> npt.NDArray[np.uint8]:
@@ -241,7 +242,7 @@ class _Writer:
             latency = self.estimator.kernel(step.kernel)
             if latency.source == "bound":
                 self.tables.unknown.append(step.kernel.signature)
-            found[step.layers[-1]] = latency.latency_us
+            found[step.layers[-1]] = latency.warm_us
         return found
 
     def crossing_us(self, *layers: Layer) -> float:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..errors import NotCovered
 from ..models.graph import Graph
-from .bounds import Rates, rates
+from .bounds import Bound, Rates, rates
 from .execution import ExecutionPlan, execution_plan, runtime_named
 from .kernels import Kernel
 from .profile import DeviceProfile
@@ -27,18 +27,19 @@ class KernelLatency:
 
     Args:
         net_us: measured or predicted alone, without the call of the interpreter.
-        latency_us: what it adds to a whole model: the same, calibrated.
+        warm_us: what it adds to any model: the same, calibrated.
+        cold_us: what it adds to a model of which nothing is left in the caches, besides.
         error: relative half width of the 90 % interval of a regression; 0 for a table row.
-        low_us, high_us: where ``source`` is ``bound``: the kernel is not known, and its latency
-            somewhere in between; ``latency_us`` is the geometric mean. Else both ``latency_us``.
+        bound: where ``source`` is ``bound``: the kernel is not known, and its latency somewhere in
+            between; ``warm_us`` is the geometric mean.
     """
 
     net_us: float
-    latency_us: float
+    warm_us: float
+    cold_us: float
     source: Source
     error: float
-    low_us: float
-    high_us: float
+    bound: Bound | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,11 +161,9 @@ class Estimator:
         found = uncalibrated(self.profile, self._table, kernel)
         if found is None:
             bound = self._rates_of(kernel.dtype).bound(kernel)
-            middle_us = bound.middle_us
-            return KernelLatency(middle_us, middle_us, "bound", 0.0, bound.low_us, bound.high_us)
+            return KernelLatency(bound.middle_us, bound.middle_us, 0.0, "bound", 0.0, bound)
         net_us, source, error = found
-        latency_us = self.calibration.kernel_us(kernel, net_us)
-        return KernelLatency(net_us, latency_us, source, error, latency_us, latency_us)
+        return KernelLatency(net_us, *self.calibration.kernel_us(kernel, net_us), source, error)
 
     def estimate(self, graph: Graph, allow_gaps: bool = False) -> LatencyEstimate:
         """Latency of a graph; layers that reach no output cost nothing.
@@ -185,10 +184,8 @@ class Estimator:
                 f"this model, first {uncovered[0]!r}; measure them, or allow gaps to have them "
                 "named and bounded"
             )
-        kernels_ms = sum(item.latency_ms for item in contributions)
         overhead_ms = self.calibration.overhead_us(plan) / 1e3
-        overhead_ms += self.calibration.far_us(plan, 1e3 * (overhead_ms + kernels_ms)) / 1e3
-        latency_ms = overhead_ms + kernels_ms
+        latency_ms = overhead_ms + sum(item.latency_ms for item in contributions)
         known_ms = latency_ms - sum(item.latency_ms for item in unknown)
         # A regression may err alike on all its kernels, but not as the calibration does.
         regression = sum(errors_us) / 1e3 / known_ms if known_ms > 0 else 0.0
@@ -206,26 +203,35 @@ class Estimator:
             provenance=self.profile.provenance,
         )
 
+    def cold_share(self, plan: ExecutionPlan) -> float:
+        """How much of what a model's kernels keep in the caches alone is gone in the model."""
+        found = [self.kernel(kernel) for kernel in plan.kernels]
+        warm_us = self.calibration.overhead_us(plan) + sum(each.warm_us for each in found)
+        cold_us = sum(each.cold_us for each in found)
+        return self.calibration.cold_share(warm_us, cold_us)
+
     def _contributions(self, plan: ExecutionPlan) -> tuple[list[Contribution], Sequence[float]]:
         """Contributions, and microseconds of expected error."""
         contributions, errors_us = [], []
+        cold_share = self.cold_share(plan)
         for index, partition in enumerate(plan.partitions):
             for step in partition.steps:
                 found = self.kernel(step.kernel)
+                latency_us = found.warm_us + cold_share * found.cold_us
                 contributions.append(
                     Contribution(
                         layers=step.layers,
                         kernel=step.kernel.signature,
                         partition=index,
                         delegated=partition.delegated,
-                        latency_ms=found.latency_us / 1e3,
+                        latency_ms=latency_us / 1e3,
                         source=found.source,
-                        low_ms=found.low_us / 1e3,
-                        high_ms=found.high_us / 1e3,
+                        low_ms=(found.bound.low_us if found.bound else latency_us) / 1e3,
+                        high_ms=(found.bound.high_us if found.bound else latency_us) / 1e3,
                         madds=step.kernel.madds,
                     )
                 )
-                errors_us.append(found.latency_us * found.error)
+                errors_us.append(latency_us * found.error)
         return contributions, errors_us
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from ..errors import NotCovered
-from .calibration import fit_calibration
+from .calibration_fit import fit_calibration
 from .estimate import Estimator, uncalibrated
 from .execution import ExecutionPlan, execution_plan, runtime_named
 from .kernels import Kernel
@@ -44,6 +44,7 @@ def fit(profile: DeviceProfile) -> DeviceProfile:
         [*(_plan(profile, head) for head in heads), *(network.plan for network in networks)],
         [*(head.latency_ms for head in heads), *(network.latency_ms for network in networks)],
         net_us,
+        [*(head.steps_us for head in heads), *(() for _ in networks)],
     )
     calibrated = replace(profile, calibration=calibration)
     estimator = Estimator(calibrated)

@@ -294,11 +294,7 @@ def profile_from_lut(
         table=tuple(rows),
         regressors=regressors,
         calibration=Calibration(
-            factors=dict.fromkeys(regressors, 1.0),
-            intercept_us=0.0,
-            partition_us=0.0,
-            crossing_us_per_mb=0.0,
-            weights_us_per_mb=0.0,
+            families={},
             models=len(models),
             shrinkage=0.0,
             error=error,

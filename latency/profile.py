@@ -25,7 +25,7 @@ from .regressor import Regressor
 from .table import TableRow, look_up_table
 from .validation import Validation
 
-SCHEMA = 1
+SCHEMA = 2
 
 Role = Literal["calibration", "validation"]
 

@@ -18,6 +18,7 @@ import numpy as np
 from ..android_harness.measurement import DeviceInfo, Provenance
 from ..errors import InvalidInput, NotCovered
 from .calibration import SHARED, Calibration
+from .cold import family
 from .estimate import Estimator
 from .execution import ExecutionPlan
 from .features import Matrix
@@ -128,7 +129,7 @@ def _leave_one_out(old: Matrix, new: Matrix, shrinkage: float) -> Matrix:
 
 
 def plan_parts(estimator: Estimator, plan: ExecutionPlan) -> dict[str, float]:
-    """Microseconds of a model on the old phone by kind, and its overheads by name.
+    """Microseconds of a model on the old phone by family of kernels, and its overheads by name.
 
     Raises:
         NotCovered: the old phone's profile knows nothing about a kernel.
@@ -140,6 +141,7 @@ def plan_parts(estimator: Estimator, plan: ExecutionPlan) -> dict[str, float]:
         if value_us > 0:
             parts[name] = parts.get(name, 0.0) + value_us
 
+    cold_share = estimator.cold_share(plan)
     for kernel in plan.kernels:
         found = estimator.kernel(kernel)
         if found.source == "bound":
@@ -147,15 +149,12 @@ def plan_parts(estimator: Estimator, plan: ExecutionPlan) -> dict[str, float]:
                 f"profile {estimator.profile.name!r} knows nothing about {kernel.signature!r}, so "
                 "there is nothing to transfer; choose other models to measure"
             )
-        factor = calibration.factors.get(kernel.kind, 1.0)
-        add(kernel.kind, factor * found.net_us)
-        add("weights_us_per_mb", found.latency_us - factor * found.net_us)
+        add(family(kernel), found.warm_us + cold_share * found.cold_us)
     partitions = plan.delegate_partitions
     add("intercept_us", calibration.intercept_us)
     add("partition_us", calibration.partition_us * len(partitions))
     entering = calibration.overhead_us(plan) - calibration.intercept_us
     add("crossing_us_per_mb", entering - calibration.partition_us * len(partitions))
-    add("far_weights_us_per_mb", calibration.far_us(plan, sum(parts.values())))
     return parts
 
 
@@ -185,7 +184,7 @@ def transfer_profile(
     if not np.isfinite(found.error):
         raise InvalidInput("one measurement alone says nothing about the error; measure two")
     old = estimator.calibration
-    kinds = {*profile.regressors, *old.factors, *found.factors} - set(PARTS)
+    names = {*profile.regressors, *old.families, *found.factors} - set(PARTS)
     return replace(
         profile,
         name=f"{device.model}, transferred from {profile.name}",
@@ -194,12 +193,12 @@ def transfer_profile(
         heads=(),
         networks=(),
         calibration=Calibration(
-            factors={kind: old.factors.get(kind, 1.0) * found.factor(kind) for kind in kinds},
+            families={name: old.family(name).scaled(found.factor(name)) for name in names},
             models=found.count,
             shrinkage=found.shrinkage,
             error=found.error,
             coverage=coverage_from(found.count),
-            near_bytes=old.near_bytes,
+            settling_ms=found.common * old.settling_ms,
             **{name: getattr(old, name) * found.factor(name) for name in PARTS},
         ),
         validation=None,

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...android_harness.measurement import UNREADABLE, DeviceInfo
 from ...latency import profiles
-from ...latency.calibration import Calibration
+from ...latency.calibration import Calibration, FamilyCalibration
 from ...latency.execution import BUILTIN, execution_plan
 from ...latency.features import Matrix
 from ...latency.intervals import COVERAGE, conformal_error
@@ -151,11 +151,7 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
         for model, p in zip(tested, left_out, strict=True)
     ]
     calibration = Calibration(
-        factors=dict.fromkeys(regressors, factor),
-        intercept_us=0.0,
-        partition_us=0.0,
-        crossing_us_per_mb=0.0,
-        weights_us_per_mb=0.0,
+        families=dict.fromkeys(regressors, FamilyCalibration(factor)),
         models=len(tested),
         shrinkage=0.0,
         error=error,

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mnasfpn.android_harness.host
+import mnasfpn.android_harness.op_profile
 import mnasfpn.search.run
 import mnasfpn.search.spaces
 from mnasfpn.android_harness.device import Job, RunSettings
@@ -71,6 +72,7 @@ if __name__ == "__main__":
     if seconds != "real":
         SimulatedHost.seconds = float(seconds)
         mnasfpn.android_harness.host.HostDevice = SimulatedHost
+        mnasfpn.android_harness.op_profile.obstacle = lambda: "a law has no operators"
     mnasfpn.search.spaces.search_space = lambda name, repeats=3: SearchSpace(TINY, repeats)
     mnasfpn.search.run.search_space = mnasfpn.search.spaces.search_space
     mnasfpn.search.run.search_plan = functools.partial(

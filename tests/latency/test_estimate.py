@@ -6,10 +6,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mnasfpn.errors import NotCovered
-from mnasfpn.latency.calibration import Calibration, cold_weights, far_weights
+from mnasfpn.latency.calibration import Calibration, FamilyCalibration
+from mnasfpn.latency.cold import cold_megabytes, family
 from mnasfpn.latency.estimate import Estimator, estimate
 from mnasfpn.latency.execution import execution_plan
 from mnasfpn.latency.profile import DeviceProfile, save_profile
@@ -51,21 +53,19 @@ def test_the_naive_sum_of_all_blocks_is_wrong_by_exactly_the_unused_ones(
     without, unused = with_unused()
     estimator = Estimator(fitted)
     everything = head_graph_unpruned(unused)
-    naive_ms = sum(
-        found.latency_us / 1e3
-        for kernel in execution_plan(everything).kernels
-        if (found := estimator.kernel(kernel))
-    )
-    honest = estimator.estimate(head(without))
     names = {layer.name for layer in head(unused)}
-    unused_ms = sum(
-        found.latency_us / 1e3
-        for step in execution_plan(everything).steps
-        if step.layers[-1] not in names and (found := estimator.kernel(step.kernel))
-    )
-    assert unused_ms > 0
+    naive, of_unused = np.zeros(2), np.zeros(2)  # microseconds warm and cold
+    for step in execution_plan(everything).steps:
+        found = estimator.kernel(step.kernel)
+        naive += (found.warm_us, found.cold_us)
+        if step.layers[-1] not in names:
+            of_unused += (found.warm_us, found.cold_us)
+    assert (of_unused > 0).any()
+    honest = estimator.estimate(head(without))
+    warm_us, cold_us = naive - of_unused
+    cold_us *= estimator.cold_share(execution_plan(head(without)))
     kernels_ms = honest.latency_ms - honest.overhead_ms
-    assert naive_ms - unused_ms == pytest.approx(kernels_ms, rel=1e-12)
+    assert (warm_us + cold_us) / 1e3 == pytest.approx(kernels_ms, rel=1e-12)
     assert len(execution_plan(everything).kernels) > len(honest.contributions)
 
 
@@ -82,20 +82,20 @@ def test_an_estimate_is_the_sum_it_says_it_is(fitted: DeviceProfile) -> None:
     calibration, table = fitted.calibration, {row.kernel: row for row in fitted.table}
     assert calibration is not None
     plan = execution_plan(head(genotype))
-    by_hand_us = calibration.intercept_us
+    warm_us, cold_us = calibration.intercept_us, 0.0
     for partition in plan.delegate_partitions:
         crossing = partition.bytes_in + partition.bytes_out
-        by_hand_us += calibration.partition_us + calibration.crossing_us_per_mb * crossing / 1e6
+        warm_us += calibration.partition_us + calibration.crossing_us_per_mb * crossing / 1e6
     for kernel in plan.kernels:
         alone_us = table[kernel.signature].latency_us
         net_us = max(alone_us - fitted.dispatch_us, 0.05 * alone_us)
-        by_hand_us += calibration.factors[kernel.kind] * net_us
-        cold = cold_weights(kernel, calibration.near_bytes)
-        by_hand_us += calibration.weights_us_per_mb * cold / 1e6
-    far_mb = sum(map(far_weights, plan.kernels)) / 1e6
-    gone = min(max((by_hand_us - 2000) / 6000, 0), 1)
-    by_hand_us += calibration.far_weights_us_per_mb * far_mb * gone
-    assert found.latency_ms == pytest.approx(by_hand_us / 1e3, rel=1e-12)
+        known = calibration.families[family(kernel)]
+        prices = (known.tensors_us_per_mb, known.weights_us_per_mb, known.windows_us_per_mb)
+        warm_us += known.factor * net_us
+        cold_us += float(np.dot(prices, cold_megabytes(kernel)))
+    latency_us = 1e3 * found.latency_ms
+    share = latency_us / (latency_us + 1e3 * calibration.settling_ms)
+    assert latency_us == pytest.approx(warm_us + share * cold_us, rel=1e-9)
     assert sum(found.by_part_ms.values()) == pytest.approx(found.latency_ms, rel=1e-12)
     assert set(found.by_source_ms) == {"table"}
     assert found.low_ms < found.latency_ms < found.high_ms
@@ -152,11 +152,11 @@ def test_a_profile_that_is_not_fitted_says_what_to_do(measured: DeviceProfile) -
 
 
 def test_an_unseen_kind_of_kernel_is_not_calibrated() -> None:
-    calibration = Calibration({"add": 2.0}, 0, 0, 0, 0, 5, 0.1, 0.1, 0.9)
+    calibration = Calibration({"add": FamilyCalibration(2.0)}, 5, 0.1, 0.1, 0.9)
     from mnasfpn.latency.kernels import Kernel
 
-    assert calibration.kernel_us(Kernel.parse("add 1x4, 1x4 -> 1x4"), 3.0) == 6.0
-    assert calibration.kernel_us(Kernel.parse("relu 1x4 -> 1x4"), 3.0) == 3.0
+    assert calibration.kernel_us(Kernel.parse("add 1x4, 1x4 -> 1x4"), 3.0) == (6.0, 0.0)
+    assert calibration.kernel_us(Kernel.parse("relu 1x4 -> 1x4"), 3.0) == (3.0, 0.0)
 
 
 SCRIPT = """

@@ -139,6 +139,6 @@ def test_a_profile_with_networks_is_calibrated_on_them_and_comes_back(
     fitted = fit(measured)
     assert fitted.calibration is not None
     assert fitted.calibration.models == 18
-    assert {"conv_kxk", "conv_kxk int8"} <= set(fitted.calibration.factors)
+    assert {"conv_kxk", "conv_kxk int8"} <= set(fitted.calibration.families)
     assert from_json(to_json(fitted)) == fitted
     assert {"fully_connected", "fully_connected int8"} <= set(fitted.regressors)

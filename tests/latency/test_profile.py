@@ -37,7 +37,7 @@ def damaged(profile: DeviceProfile, path: str, value: object) -> str:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 99, "schema 99, this version of mnasfpn reads 1"),
+        ("schema", 99, "schema 99, this version of mnasfpn reads 2"),
         ("schema", ..., "missing required field `schema`"),
         ("device", ..., "missing required field `device`"),
         ("device.cores", "big", r"\$\.device\.cores"),
@@ -47,7 +47,7 @@ def damaged(profile: DeviceProfile, path: str, value: object) -> str:
         ("table.0.kernel", "conv?", "not a kernel's signature"),
         ("runtime", "tensorrt", "no runtime is called 'tensorrt'"),
         ("provenance", "guessed", r"\$\.provenance"),
-        ("calibration.factors.add", -1.0, "factor of 'add' must not be negative"),
+        ("calibration.families.add.factor", -1.0, "'factor' must not be negative.*families"),
         ("heads.0.genotype.blocks.0.level", 9, r"level 9 cannot be reached.*\$\.heads"),
         ("regressors.conv_1x1.coefficients", [1.0], r"Expected `object`.*coefficients"),
         ("regressors.conv_1x1.coefficients", {"colour": 1.0}, r"unknown features colour; known"),
@@ -69,7 +69,7 @@ def test_a_kernel_with_two_rows_is_refused(fitted: DeviceProfile) -> None:
         from_json(damaged(fitted, "table", [*rows, rows[0]]))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "profile", '{"schema": 1}', "\x00\x01"])
+@pytest.mark.parametrize("text", ["", "{", "[]", "profile", '{"schema": 2}', "\x00\x01"])
 def test_what_is_no_profile_is_refused(text: str, tmp_path: Path) -> None:
     path = tmp_path / "p.json"
     path.write_text(text)

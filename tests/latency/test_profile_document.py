@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.android_harness.measurement import DeviceInfo
-from mnasfpn.latency.calibration import Calibration
+from mnasfpn.latency.calibration import Calibration, FamilyCalibration
 from mnasfpn.latency.profile import DeviceProfile, MeasuredHead, MeasuredNetwork, Measuring
 from mnasfpn.latency.regressor import Regressor, Trees
 from mnasfpn.latency.table import TableRow
@@ -30,6 +30,7 @@ SECTIONS: dict[str, type] = {
 #: Described inside another field's row.
 NESTED: dict[tuple[str, str], tuple[type, ...]] = {
     ("regressors", "trees"): (Trees,),
+    ("calibration", "families"): (FamilyCalibration,),
     ("validation", "accuracy"): (Agreement, Figure),
     ("validation", "points"): (Point,),
 }

@@ -8,6 +8,7 @@ import pytest
 
 from mnasfpn.benchmarks.simulated import simulated_profile
 from mnasfpn.errors import InvalidInput, NotCovered
+from mnasfpn.latency.calibration import SHARED
 from mnasfpn.latency.estimate import Estimator
 from mnasfpn.latency.execution import execution_plan
 from mnasfpn.latency.kernels import Kernel, kernel_graph
@@ -131,19 +132,15 @@ def test_a_profile_becomes_the_new_phones():
     """The new phone is the old one with other factors; ten heads find them."""
     old = simulated_profile()
     calibration = old.calibration
-    changed = {**calibration.factors, "depthwise_conv": 3.0}
+    changed = {**calibration.families}
+    changed["depthwise_conv"] = changed["depthwise_conv"].scaled(2.5)
     truth = replace(
         old,
         calibration=replace(
             calibration,
-            factors={kind: 1.4 * factor for kind, factor in changed.items()},
-            **{
-                name: 1.4 * getattr(calibration, name)
-                for name in (
-                    *("intercept_us", "partition_us", "crossing_us_per_mb", "weights_us_per_mb"),
-                    "far_weights_us_per_mb",
-                )
-            },
+            families={name: each.scaled(1.4) for name, each in changed.items()},
+            settling_ms=1.4 * calibration.settling_ms,
+            **{name: 1.4 * getattr(calibration, name) for name in SHARED},
         ),
     )
     measured, others = heads(10, 0), heads(20, 1)
