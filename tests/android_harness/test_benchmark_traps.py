@@ -33,6 +33,21 @@ def test_3_the_third_count_line_is_the_profile_not_the_latency() -> None:
     assert parse_output(ERA_G).measured.avg_us == 15317.6  # not 15311
 
 
+def test_1_a_run_of_a_tiny_model_takes_less_than_a_microsecond() -> None:
+    """Times are cut to whole microseconds; some may be 0, but not all, and none below."""
+    measured = ERA_H[ERA_H.index("count=50") :].splitlines()[0]
+    tiny = "count=3 first=33 curr=0 min=0 max=33 avg=11.6667 std=15 p5=0 median=2 p95=33"
+
+    def instead(line: str) -> str:
+        """Of the run's statistics; the summary repeats its average."""
+        return ERA_H.replace(measured, line).replace("1.24027e+06", "11.6667")
+
+    assert parse_output(instead(tiny)).measured.min_us == 0
+    for damaged in (tiny.replace("min=0", "min=-1"), "count=3 curr=0(all same) p5=0"):
+        with pytest.raises(BenchmarkOutputError):
+            parse_output(instead(damaged))
+
+
 @pytest.mark.parametrize("text", ["", "\n", "hello\n", "Segmentation fault\n"])
 def test_4_no_match_is_an_error_that_quotes_the_line(text: str) -> None:
     with pytest.raises(BenchmarkOutputError, match=text.strip() or "nothing"):
