@@ -9,11 +9,14 @@ nothing have no row, so a row must be matched to a layer by its name as well as 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import re
+import signal
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,17 +160,33 @@ def profile_model(model: Path, settings: RunSettings, core: int | None = None) -
     return ModelProfile(operators, output.measured.as_dict(), output.init_us)
 
 
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C waits until the end of the block, where the system can make it wait."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _run(
     command: list[str], environment: dict[str, str], core: int | None, timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | environment,
-    )
+    process: subprocess.Popen[str] | None = None
     try:
+        with _uninterrupted():  # else Ctrl-C may come before there is anything to end
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | environment,
+                start_new_session=True,
+            )
         if core is not None and hasattr(os, "sched_setaffinity"):
             os.sched_setaffinity(process.pid, {core})
         stdout, stderr = process.communicate(timeout=timeout_s)
@@ -177,8 +196,9 @@ def _run(
             "give more time or ask for fewer runs"
         ) from None
     finally:
-        process.kill()
-        process.wait()
+        if process is not None:
+            process.kill()
+            process.wait()
     return subprocess.CompletedProcess(command, process.returncode, stdout, stderr)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -100,6 +101,27 @@ def test_ctrl_c_while_this_pc_is_measured_leaves_no_process(tmp_path: Path) -> N
     error = ctrl_c(command, lambda: count(store, "SELECT count(*) FROM run") >= 5)
     assert error.splitlines()[-1].startswith("mnasfpn: interrupted; ")
     assert len(stored_runs(store)) >= 5
+
+
+def test_ctrl_c_while_operators_are_measured_leaves_no_runner(tmp_path: Path) -> None:
+    """At whatever moment: the runner of an operator profile is a process of its own each time."""
+    here = ["env", f"TMPDIR={tmp_path}", *SIMULATED, "real", "profile", "--operators", "yes"]
+    for visits in range(1, 7):
+        store = tmp_path / f"{visits}.db"
+        ctrl_c(
+            [*here, "--out", str(tmp_path / "p.json"), "--store", str(store), *FEW_HEADS],
+            lambda store=store, visits=visits: count(store, "SELECT count(*) FROM run") >= visits,
+        )
+        assert not runners(tmp_path)
+
+
+def runners(folder: Path) -> list[str]:
+    """Command lines of running benchmarks whose files are in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            found.append(process.read_bytes().decode())
+    return [line for line in found if "benchmark_runner" in line and str(folder) in line]
 
 
 @pytest.mark.slow
