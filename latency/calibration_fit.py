@@ -85,7 +85,7 @@ def fit_calibration(
             one sequence for each plan, empty or as long as the plan.
 
     Raises:
-        InvalidInput: fewer than five models, or not one latency for each.
+        InvalidInput: fewer than five models, or not one latency for each; steps of another plan.
     """
     if len(plans) < LEAST_MODELS or len(plans) != len(latencies_ms):
         raise InvalidInput(
@@ -122,6 +122,11 @@ def _arrays(
     families = np.zeros((len(plans), len(names), TERMS))
     steps = []
     for i, (plan, measured_us) in enumerate(zip(plans, steps_us, strict=True)):
+        if measured_us and len(measured_us) != len(plan.kernels):
+            raise InvalidInput(
+                f"a model has {len(plan.kernels)} kernels and {len(measured_us)} measured steps; "
+                "another version planned it otherwise: measure its operators again"
+            )
         of_step = np.asarray([index[family(kernel)] for kernel in plan.kernels])
         terms = np.asarray([(net_us(kernel), *cold_megabytes(kernel)) for kernel in plan.kernels])
         np.add.at(families[i], of_step, terms)

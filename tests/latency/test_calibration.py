@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mnasfpn.errors import InvalidProfile
+from mnasfpn.errors import InvalidInput, InvalidProfile
 from mnasfpn.latency.calibration import AS_ALONE, Calibration, FamilyCalibration
 from mnasfpn.latency.calibration_fit import fit_calibration
 from mnasfpn.latency.cold import LARGE, cold_megabytes, family, kind_of, packed_weights
@@ -133,6 +133,12 @@ def test_steps_tell_what_few_models_do_not(chains) -> None:
     with_steps = worst(fit_calibration(few, noisy_ms, net_us, steps_us))
     assert with_steps < 0.05
     assert with_steps < worst(fit_calibration(few, noisy_ms, net_us))
+
+
+def test_steps_of_another_plan_are_refused(chains) -> None:
+    steps_us = [[1.0] * (len(each.kernels) + 1) for each in chains]
+    with pytest.raises(InvalidInput, match=r"has 2 kernels and 3 measured steps.*measure"):
+        fit_calibration(chains, list(map(true_ms, chains)), net_us, steps_us)
 
 
 @pytest.mark.parametrize("name", ["intercept_us", "crossing_us_per_mb", "settling_ms", "error"])
