@@ -23,6 +23,7 @@ from .kernels import HYBRID, Kernel, kernel_graph
 #: Of inputs, outputs and weights in one file: a phone must hold several copies of them.
 MOST_BYTES = 48_000_000
 RESOLUTION_US = 1.0  # of an operator profile
+INSTEAD = "measure kernels in files of their own, heads whole: --kernels alone --operators no"
 #: XNNPACK rounds the time of each of its operators down.
 XNNPACK_ROUNDING_US = RESOLUTION_US / 2
 FLAT = 2  # axes of a dense layer's result that lost its input's
@@ -132,22 +133,20 @@ def step_latencies_us(plan: ExecutionPlan, rows: Sequence[OpTiming]) -> tuple[fl
         if row.times_called != 1:
             raise BenchmarkOutputError(
                 f"the operator profile has one row for {row.times_called} calls of {row.name!r}; "
-                "expected a row for each. Which kernel took how long cannot be told: measure "
-                "kernels in files of their own"
+                f"expected a row for each. Which kernel took how long cannot be told: {INSTEAD}"
             )
     if len(rows) != len(expected):
         raise BenchmarkOutputError(
             f"the operator profile has {len(rows)} rows; expected {len(expected)} for "
             f"{len(plan.steps)} kernels. The runtime executes this graph in a way that is not "
-            "known: measure kernels in files of their own"
+            f"known: {INSTEAD}"
         )
     latencies = [0.0] * len(plan.steps)
     for (index, kernel, names, delegated), row in zip(expected, rows, strict=True):
         if not row.op.removeprefix("Delegate/").startswith(names):
             raise BenchmarkOutputError(
                 f"the operator profile has {row.op!r} where {kernel.signature!r} was expected, "
-                f"which this runtime calls {' or '.join(names)}: measure kernels in files of "
-                "their own"
+                f"which this runtime calls {' or '.join(names)}: {INSTEAD}"
             )
         latencies[index] += row.mean_us + (XNNPACK_ROUNDING_US if delegated else 0)
     return tuple(latencies)
@@ -160,8 +159,7 @@ def _row_names(kernel: Kernel, delegated: bool) -> Iterator[tuple[str, ...]]:
         return
     if kernel.op not in XNNPACK_NAMES:
         raise BenchmarkOutputError(
-            f"what XNNPACK calls {kernel.signature!r} is not known: measure kernels in files of "
-            "their own"
+            f"what XNNPACK calls {kernel.signature!r} is not known: {INSTEAD}"
         )
     if kernel.op == "fully_connected" and len(kernel.output) == FLAT:
         yield XNNPACK_NAMES["reshape"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mnasfpn.android_harness.device import Job, RunSettings
@@ -17,7 +18,13 @@ from mnasfpn.latency.fit import fit
 from mnasfpn.latency.kernels import Kernel
 from mnasfpn.latency.packing import XNNPACK_ROUNDING_US
 from mnasfpn.latency.profiling import profile_device
-from mnasfpn.latency.profiling_plan import PACK_SENTINEL_KEY, SENTINEL_KEY, ProfilingPlan
+from mnasfpn.latency.profiling_plan import (
+    BY_OPERATOR,
+    PACK_SENTINEL_KEY,
+    SENTINEL_KEY,
+    ProfilingPlan,
+)
+from mnasfpn.latency.selection import head_graph
 from mnasfpn.latency.store import MeasurementStore
 from mnasfpn.models.graph import Graph
 from mnasfpn.models.tflite_schema import BUILTIN, NAMES
@@ -29,6 +36,7 @@ class Profiled:
     def __init__(self, device, plan: ProfilingPlan, times_called: int = 1) -> None:
         self.inner, self.times_called = device, times_called
         self.graphs: dict[str, Graph] = {packed.key: packed.graph for packed in plan.packs()}
+        self.graphs |= plan.heads_by_operator()
         self.inner.graphs = plan.graphs() | self.graphs | self.inner.graphs
         self.inner.graphs[PACK_SENTINEL_KEY] = self.inner.graphs[SENTINEL_KEY]
 
@@ -112,3 +120,40 @@ def test_a_profile_whose_rows_are_merged_is_refused_before_heads_are_measured(
         profile_device(device, packed_plan, store, protocol)
     packs = {packed.key for packed in packed_plan.packs()}
     assert set(device.inner.visited) == packs | {PACK_SENTINEL_KEY}
+
+
+def test_operators_divide_the_latency_of_calibration_heads(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    plan = replace(tiny_plan, by_operator=True)
+    for first in (True, False):
+        device = Profiled(synthetic(plan), plan)
+        with MeasurementStore(tmp_path / "m.db") as store:
+            profile = profile_device(device, plan, store, protocol)
+        visited = [key for key in device.inner.visited if key.endswith(BY_OPERATOR)]
+        assert len(visited) == (protocol.rounds * plan.calibration_heads if first else 0)
+    for head in profile.heads_for("calibration"):
+        graph = head_graph(head.genotype, head.channels, head.input_size)
+        alone_us = np.asarray([device.inner.kernel_us(k) for k in execution_plan(graph).kernels])
+        expected_us = 1e3 * head.latency_ms * alone_us / alone_us.sum()
+        np.testing.assert_allclose(head.steps_us, expected_us, rtol=1e-9)
+    assert not any(head.steps_us for head in profile.heads_for("validation"))
+    assert not profile.measuring.failed
+    fitted = fit(profile)
+    assert fitted.validation is not None
+    assert fitted.validation.accuracy.within_10.value == 1
+
+
+def test_operators_that_are_merged_are_refused_before_heads_are_measured(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    plan = replace(tiny_plan, by_operator=True)
+    device = Profiled(synthetic(plan), plan, times_called=2)
+    with (
+        MeasurementStore(tmp_path / "m.db") as store,
+        pytest.raises(BenchmarkOutputError, match="one row for 2 calls"),
+    ):
+        profile_device(device, plan, store, protocol)
+    assert all(
+        key.endswith(BY_OPERATOR) or key == PACK_SENTINEL_KEY for key in device.inner.visited
+    )
