@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,8 @@ from mnasfpn.android_harness.op_profile import (
     XNNPACK_NAMES,
     OpSamples,
     _read,
+    _uninterrupted,
+    obstacle,
     op_profile,
     profile_model,
 )
@@ -30,11 +33,8 @@ from mnasfpn.models.builder import GraphBuilder
 from mnasfpn.models.graph import Graph
 from mnasfpn.models.tflite_writer import write_tflite
 
-try:
-    find_compiler(platform.machine())
-    litert_library()
-except StableDeviceError as error:
-    pytest.skip(str(error), allow_module_level=True)
+if missing := obstacle():
+    pytest.skip(missing, allow_module_level=True)
 
 QUICK = ("--num_threads=1", "--min_secs=0", "--warmup_min_secs=0", "--num_runs=5")
 
@@ -286,3 +286,17 @@ def test_a_model_too_slow_to_profile_costs_its_own_run_only(partitioned: Path) -
     work = [Job("a", partitioned), Job("b", partitioned)]
     found = [run for _, run in HostDevice().run_round(work, slow, 0)]
     assert ["took longer than 0.3 s" in run.error for run in found] == [True, True]
+
+
+def test_ctrl_c_waits_until_there_is_a_runner_to_end() -> None:
+    before, reached = signal.getsignal(signal.SIGINT), []
+
+    def press() -> None:
+        with _uninterrupted():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end")
+
+    with pytest.raises(KeyboardInterrupt):
+        press()
+    assert reached == ["the end"]
+    assert signal.getsignal(signal.SIGINT) is before
