@@ -9,7 +9,7 @@ computed here for many genotypes at once:
 * A feature is down-sampled to a level once: of what the blocks of a level read, each is counted
   that is of a finer one.
 * Phases and crossings: see :mod:`.batch_phases`.
-* Weights are counted as microseconds are: in long models they cost more.
+* Warm and cold are two such sums; see :mod:`.calibration`.
 """
 
 from __future__ import annotations

@@ -149,21 +149,19 @@ def _chosen(models: _Models) -> tuple[float, float, Matrix]:
     left_out = {
         (settling_us, shrinkage): found
         for settling_us in SETTLING_US
-        for shrinkage, found in zip(
-            SHRINKAGES, _left_out(models, settling_us, SHRINKAGES), strict=True
-        )
+        for shrinkage, found in zip(SHRINKAGES, _left_out(models, settling_us), strict=True)
     }
     best = min(left_out, key=lambda key: np.abs(left_out[key] / models.latency_us - 1).mean())
     return *best, left_out[best]
 
 
-def _left_out(models: _Models, settling_us: float, shrinkages: Sequence[float]) -> list[Matrix]:
-    """For each shrinkage [n], each model as predicted from the others and their steps."""
-    predicted_us = [np.empty(len(models.latency_us)) for _ in shrinkages]
+def _left_out(models: _Models, settling_us: float) -> list[Matrix]:
+    """For each of :data:`SHRINKAGES` [n], each model as predicted from the others and their steps."""
+    predicted_us = [np.empty(len(models.latency_us)) for _ in SHRINKAGES]
     for i in range(len(models.latency_us)):
         others = models.but(i)
         prior = _prior(others, settling_us)
-        for shrinkage, found in zip(shrinkages, predicted_us, strict=True):
+        for shrinkage, found in zip(SHRINKAGES, predicted_us, strict=True):
             solved = _solve(others, settling_us, shrinkage, prior)
             found[i] = models.predict_us(solved, settling_us)[i]
     return predicted_us
