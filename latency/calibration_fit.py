@@ -156,7 +156,7 @@ def _chosen(models: _Models) -> tuple[float, float, Matrix]:
 
 
 def _left_out(models: _Models, settling_us: float) -> list[Matrix]:
-    """For each of :data:`SHRINKAGES` [n], each model as predicted from the others and their steps."""
+    """For each of SHRINKAGES [n], each model as predicted from the others and their steps."""
     predicted_us = [np.empty(len(models.latency_us)) for _ in SHRINKAGES]
     for i in range(len(models.latency_us)):
         others = models.but(i)

@@ -67,6 +67,7 @@ def random_heads(space: Space, count: int, seed: int) -> tuple[Head, ...]:
 
 
 DRAWN_PER_SPREAD_HEAD = 4
+LEAST_SPREAD = 8  # fewer would be extremes with little in between
 
 
 @lru_cache(maxsize=8)
@@ -74,8 +75,11 @@ def spread_heads(space: Space, count: int, seed: int) -> tuple[Head, ...]:
     """Of four times as many random heads, those whose work is spread most evenly.
 
     Few heads drawn at random are all of middling size, and say little about what differs between
-    the fastest and the slowest: what is still in the caches when a kernel has its turn.
+    the fastest and the slowest: what is still in the caches when a kernel has its turn. Fewer than
+    eight are drawn at random all the same.
     """
+    if count < LEAST_SPREAD:
+        return random_heads(space, count, seed)
     drawn = random_heads(space, DRAWN_PER_SPREAD_HEAD * count, seed)
     work = {head: math.log(cost(head_graph(head.genotype)).madds) for head in drawn}
     chosen: list[Head] = []

@@ -1,13 +1,23 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.execution import execution_plan
-from mnasfpn.latency.selection import head_graph, random_heads, space_kernels
+from mnasfpn.latency.selection import (
+    Head,
+    head_graph,
+    random_heads,
+    space_kernels,
+    spread_heads,
+)
+from mnasfpn.models.costs import cost
 from mnasfpn.models.genotype import LEVELS
 from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space, sample
 
@@ -61,3 +71,22 @@ def test_a_space_without_choices_is_refused() -> None:
         Space("empty", kernels=())
     with pytest.raises(InvalidInput, match="internal blocks"):
         Space("negative", internal_blocks=-1)
+
+
+def test_spread_heads_reach_from_the_lightest_to_the_heaviest_that_were_drawn() -> None:
+    drawn = random_heads(MNASFPN, 4 * 24, seed=5)
+    chosen = spread_heads(MNASFPN, 24, seed=5)
+    assert len(set(chosen)) == 24
+    assert set(chosen) <= set(drawn)
+
+    def logarithms(heads: Sequence[Head]) -> list[float]:
+        return sorted(math.log(cost(head_graph(head.genotype)).madds) for head in heads)
+
+    work, of_all = logarithms(chosen), logarithms(drawn)
+    assert (work[0], work[-1]) == (of_all[0], of_all[-1])
+    even = (work[-1] - work[0]) / 23
+    assert max(after - before for before, after in pairwise(work)) < 3 * even
+
+
+def test_too_few_heads_to_spread_are_drawn_at_random() -> None:
+    assert spread_heads(MNASFPN, 7, seed=5) == random_heads(MNASFPN, 7, seed=5)

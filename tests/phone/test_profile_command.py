@@ -29,9 +29,9 @@ pytestmark = [pytest.mark.phone, pytest.mark.slow, pytest.mark.xdist_group("phon
 if missing := what_is_missing():
     pytest.skip(missing, allow_module_level=True)
 
-#: The smallest thing the command can be asked for: one pack, and thirteen heads of a tiny image.
-SMALL = Asked("auto", input_size=64, calibration_heads=8, validation_heads=5)
-PLAN = profiling_plan("any phone", input_size=64, calibration_heads=8, validation_heads=5)
+#: The smallest thing the command can be asked for: one pack, and ten heads of a tiny image.
+SMALL = Asked("auto", input_size=64, calibration_heads=5, validation_heads=5)
+PLAN = profiling_plan("any phone", input_size=64, calibration_heads=5, validation_heads=5)
 KEYS = {*PLAN.graphs(), *(packed.key for packed in PLAN.packs())}
 
 
