@@ -31,7 +31,7 @@ test: lint ## ruff, mypy and the tests
 
 CPU ?= cortex-a76
 phone: $(STAMP) ## start a virtual ARM phone (CPU=cortex-a76 or cortex-a53) behind a real adbd
-	$(BIN)/python tests/phone/virtual_phone.py --cpu $(CPU)
+	$(BIN)/python tests/android_harness/phone/virtual_phone.py --cpu $(CPU)
 
 clean: ## remove what was built, not the measurements
 	rm -rf build $(VENV) .pytest_cache .mypy_cache .ruff_cache

@@ -11,8 +11,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .adb import AdbDevice
 from .measurement import UNREADABLE, Telemetry
+from .phone.adb import AdbDevice
 
 _SECTION = "@@"
 #: Zones that Qualcomm kernels list under thermal and that hold percent, volt or ampere.

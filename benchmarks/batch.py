@@ -13,16 +13,16 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..console import command
-from ..latency.batch import BatchEstimator
-from ..latency.batch_tables import Features
-from ..latency.estimate import Estimator
-from ..latency.profile import DeviceProfile, load_profile
-from ..latency.selection import REPEATS, head_graph
-from ..models.atomic import write_atomically
+from ..cli.console import command
+from ..latency.batch.batch import BatchEstimator
+from ..latency.batch.tables import Features
+from ..latency.estimate.estimate import Estimator
+from ..latency.profile.device_profile import DeviceProfile, load_profile
+from ..latency.profiling.heads import REPEATS, head_graph
 from ..models.genotype_array import GenotypeArray, random_genotypes
 from ..models.published import published
 from ..models.space import CONN_SEARCH, MNASFPN, NO_EXPAND
+from ..storage.atomic import write_atomically
 from .simulated import simulated_profile
 
 OUT = Path(__file__).parents[1] / "benchmarks" / "results"

@@ -19,20 +19,20 @@ from typing import Any
 
 import click
 
-from ..android_harness.host import HostDevice
+from ..android_harness.host.host import HostDevice
 from ..android_harness.measurement import Measurement
 from ..android_harness.protocol import protocol_for
-from ..console import command, progress
-from ..latency.estimate import Estimator
-from ..latency.fit import fit
-from ..latency.measuring import measure_files
-from ..latency.profile import DeviceProfile
-from ..latency.profiling import profile_device, quick
-from ..latency.profiling_plan import ProfilingPlan
-from ..latency.store import MeasurementStore
-from ..models.atomic import write_atomically
-from ..models.int8_graph import ARITHMETICS
-from ..models.tflite_reader import read_tflite
+from ..cli.console import command, progress
+from ..latency.estimate.estimate import Estimator
+from ..latency.fitting.fit import fit
+from ..latency.profile.device_profile import DeviceProfile
+from ..latency.profiling.measured_files import measure_files
+from ..latency.profiling.plan import ProfilingPlan
+from ..latency.profiling.profile_device import profile_device, quick
+from ..latency.profiling.store import MeasurementStore
+from ..models.graph.arithmetic import ARITHMETICS
+from ..models.tflite.reader import read_tflite
+from ..storage.atomic import write_atomically
 from .keras_models import MODEL_SETS, Architecture, ModelSet, converted
 
 OUT = Path(__file__).parent / "results"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from ..models.atomic import write_atomically
+from ..storage.atomic import write_atomically
 
 Precision = Literal["float32", "float16", "hybrid", "int8"]
 IMAGES = 4  # to measure ranges on

@@ -16,16 +16,16 @@ from pathlib import Path
 import click
 
 from ..android_harness.device import Device
-from ..android_harness.host import HostDevice
+from ..android_harness.host.host import HostDevice
 from ..android_harness.protocol import Protocol, protocol_for
-from ..console import command, progress
-from ..latency.fit import fit
-from ..latency.profile import DeviceProfile
-from ..latency.profiling import profile_device
-from ..latency.profiling_plan import ProfilingPlan
-from ..latency.store import MeasurementStore
-from ..latency.validation import Validation
-from ..models.atomic import write_atomically
+from ..cli.console import command, progress
+from ..latency.fitting.fit import fit
+from ..latency.fitting.validation import Validation
+from ..latency.profile.device_profile import DeviceProfile
+from ..latency.profiling.plan import ProfilingPlan
+from ..latency.profiling.profile_device import profile_device
+from ..latency.profiling.store import MeasurementStore
+from ..storage.atomic import write_atomically
 
 OUT = Path(__file__).parent / "results"
 

@@ -19,21 +19,21 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..console import command, progress
+from ..cli.console import command, progress
 from ..errors import InvalidInput
-from ..models.atomic import write_atomically
-from ..models.costs import cost
 from ..models.detector import Detector
 from ..models.genotype import LEVELS, Genotype
+from ..models.graph.costs import cost
 from ..models.published import published
 from ..search.cells import Cell
 from ..search.controllers import CONTROLLERS
-from ..search.evaluation import Evaluation
 from ..search.frontier import frontier
 from ..search.loop import run_search
 from ..search.pareto import hypervolume
-from ..search.spaces import search_space
+from ..search.scoring import Evaluation
+from ..search.search_space import search_space
 from ..search.study import Study, StudyPlan, Trial
+from ..storage.atomic import write_atomically
 
 OUT = Path(__file__).parent / "results"
 MS_PER_MADD = 0.2e-6  # made up; about what 183 ms for 0.92 thousand million comes to

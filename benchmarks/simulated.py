@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..android_harness.measurement import DeviceInfo
-from ..latency.calibration import Calibration, FamilyCalibration
-from ..latency.features import NAMES
-from ..latency.profile import DeviceProfile, Measuring
-from ..latency.regressor import Regressor
+from ..latency.kernels.features import NAMES
+from ..latency.profile.calibration import Calibration, FamilyCalibration
+from ..latency.profile.device_profile import DeviceProfile, Measuring
+from ..latency.profile.regressor import Regressor
 
 KINDS = (
     *("conv_1x1", "conv_kxk", "conv_grouped", "depthwise_conv", "max_pool", "average_pool"),

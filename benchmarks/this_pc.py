@@ -14,20 +14,20 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..android_harness.host import HostDevice
-from ..console import command, progress
-from ..latency.calibration import Calibration
-from ..latency.estimate import Estimator
-from ..latency.fit import fit
-from ..latency.profile import DeviceProfile
-from ..latency.profiling import profile_device
-from ..latency.profiling_plan import ProfilingPlan
-from ..latency.selection import head_graph
-from ..latency.store import MeasurementStore
-from ..latency.summary import validation_rows
-from ..latency.validation import Agreement, agreement
-from ..models.atomic import write_atomically
+from ..android_harness.host.host import HostDevice
+from ..cli.console import command, progress
+from ..latency.estimate.estimate import Estimator
+from ..latency.fitting.fit import fit
+from ..latency.fitting.validation import Agreement, agreement
+from ..latency.profile.calibration import Calibration
+from ..latency.profile.device_profile import DeviceProfile
+from ..latency.profiling.heads import head_graph
+from ..latency.profiling.plan import ProfilingPlan
+from ..latency.profiling.profile_device import profile_device
+from ..latency.profiling.store import MeasurementStore
 from ..models.published import published
+from ..report.summary import validation_rows
+from ..storage.atomic import write_atomically
 
 OUT = Path(__file__).parent / "results"
 MOST_OF_FLOOR = 2.0  # of a prediction's error

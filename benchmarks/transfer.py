@@ -15,13 +15,20 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..console import command
+from ..cli.console import command
 from ..errors import InvalidInput
-from ..latency.execution import BUILTIN, execution_plan
-from ..latency.features import Matrix
-from ..latency.transfer import fit_transfer
-from ..latency.whole_models import RATES, RatesFit, TimedModel, design, fit_rates, rates_by_kind
-from ..models.atomic import write_atomically
+from ..latency.fitting.kernel_rates import (
+    RATES,
+    RatesFit,
+    TimedModel,
+    design,
+    fit_rates,
+    rates_by_kind,
+)
+from ..latency.fitting.transfer import fit_transfer
+from ..latency.kernels.execution import BUILTIN, execution_plan
+from ..latency.kernels.features import Matrix
+from ..storage.atomic import write_atomically
 from .phones import cells, real_cnns
 from .phones.__main__ import CELLS, CNNS, CPU_COLUMNS, DATA, OPERATORS, OUT
 from .phones.classifiers import lut_entry

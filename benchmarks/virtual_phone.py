@@ -22,19 +22,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..android_harness.adb import list_devices
-from ..console import command
+from ..android_harness.phone.adb import list_devices
+from ..cli.console import command
+from ..cli.jobs import profiling_plan
 from ..errors import JobFailed, StableDeviceError
-from ..jobs import profiling_plan
-from ..latency.profile import DeviceProfile, load_profile
-from ..latency.store import MeasurementStore
+from ..latency.profile.device_profile import DeviceProfile, load_profile
+from ..latency.profiling.store import MeasurementStore
 from .packed_kernels import OUT, Way, judged, write_results
 
 if TYPE_CHECKING:
-    from ..tests.phone.adbd_phone import Phone
+    from ..tests.android_harness.phone.adbd_phone import Phone
 
 CPUS = ("cortex-a76", "cortex-a53")
-MNASFPN = (sys.executable, "-m", "mnasfpn.cli")
+MNASFPN = (sys.executable, "-m", "mnasfpn")
 LEAST_R2 = 0.99
 MOST_ERROR = 0.05
 
@@ -47,10 +47,10 @@ def started(cpu: str) -> Iterator[tuple[Phone, Path]]:
         StableDeviceError: none can be started here; the message says what is missing.
     """
     try:
-        from ..tests.phone.adbd_phone import free_port
-        from ..tests.phone.virtual_arm import CPUS as KINDS
-        from ..tests.phone.virtual_arm import make_launcher
-        from ..tests.phone.virtual_phone import virtual_phone, why_no_virtual_phone
+        from ..tests.android_harness.phone.adbd_phone import free_port
+        from ..tests.android_harness.phone.virtual_arm import CPUS as KINDS
+        from ..tests.android_harness.phone.virtual_arm import make_launcher
+        from ..tests.android_harness.phone.virtual_phone import virtual_phone, why_no_virtual_phone
     except ModuleNotFoundError as error:
         raise StableDeviceError(
             "the virtual phone is part of the repository's tests/phone, not of the installed "

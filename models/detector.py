@@ -8,9 +8,9 @@ from functools import lru_cache
 from ..errors import InvalidInput
 from .backbones.backbone import Backbone as Backbone
 from .backbones.backbone import add_backbone, backbone_norm
-from .builder import GraphBuilder
 from .genotype import Genotype
-from .graph import Graph
+from .graph.builder import GraphBuilder
+from .graph.graph import Graph
 from .heads.mnasfpn import NORM as PYRAMID_NORM
 from .heads.mnasfpn import mnasfpn_head
 from .heads.nasfpn import NasFpn, nasfpn_head

@@ -8,9 +8,9 @@ from typing import Literal
 
 from ..errors import UnknownModel
 from .backbones.backbone import Backbone
-from .costs import cost
 from .detector import Detector
 from .genotype import Block, Genotype
+from .graph.costs import cost
 from .heads.nasfpn import NasFpn, Node
 from .heads.predictor import SharedPredictor
 from .heads.ssdlite import SsdLite

@@ -8,19 +8,19 @@ from pathlib import Path
 
 from .. import __version__
 from ..errors import InvalidInput, NotCovered
-from ..latency.estimate import Estimator, LatencyEstimate
-from ..latency.profile import DeviceProfile
+from ..latency.estimate.estimate import Estimator, LatencyEstimate
+from ..latency.profile.device_profile import DeviceProfile
 from ..latency.profiles import open_profile
-from ..latency.summary import validation_rows
-from ..models.atomic import write_atomically
 from ..models.detector import Detector
 from ..models.published import PUBLISHED
 from ..search import frontier as frontiers
+from ..search.detector_search import evaluation
 from ..search.frontier import FrontierRow
-from ..search.run import evaluation
 from ..search.study import Study, Trial
+from ..storage.atomic import write_atomically
 from . import plots
 from .page import Section, Table, render
+from .summary import validation_rows
 
 PROVENANCE_WARNING = {
     "simulated": "These latencies come from a simulated device. They say nothing about the "
@@ -172,7 +172,7 @@ def _baseline(study: Path | None) -> list[tuple[float, float]]:
 
 
 def _cell(best: Trial) -> Section:
-    from ..models.drawing import cell_svg
+    from ..models.drawing.svg import cell_svg
 
     text = (f"The trial of highest reward is number {best.number}.",)
     svg = plots.inline(cell_svg(best.cell))

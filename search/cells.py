@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from ..errors import InvalidInput
 from ..models.detector import Detector
-from ..models.files import from_json
 from ..models.genotype import LEVELS, Block, Genotype
 from ..models.heads.nasfpn import NasFpn
+from ..models.model_files import from_json
 
 Cell = Genotype | NasFpn
 
@@ -40,7 +40,7 @@ def with_repeats(cell: Cell, repeats: int) -> Cell:
 
 
 def cell_from_json(text: str, where: str = "JSON") -> Cell:
-    """Inverse of :func:`mnasfpn.models.files.to_json` for cells.
+    """Inverse of :func:`mnasfpn.models.model_files.to_json` for cells.
 
     Raises:
         InvalidInput: the text is no cell; the message names the field.

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields
 
 from ..errors import InvalidInput
 from .cells import Cell, with_repeats
-from .evaluation import Evaluation
 from .pareto import non_dominated
+from .scoring import Evaluation
 from .study import Trial
 
 # Paper section 4.1: the best models at these simulated latencies, each with so many cells.

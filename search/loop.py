@@ -10,7 +10,7 @@ from types import FrameType
 
 from ..errors import InvalidInput, JobFailed
 from .controllers.base import Controller
-from .evaluation import Attempt, Evaluate
+from .scoring import Attempt, Evaluate
 from .study import Study, Trial
 from .workers import Job, Workers, local_workers
 

@@ -12,15 +12,15 @@ import msgspec
 import numpy as np
 
 from ..errors import InvalidInput, JobFailed
-from ..latency.database import DatabaseFile
-from ..models.files import to_json
+from ..models.model_files import to_json
+from ..storage.sqlite_file import DatabaseFile
 from .cells import Cell, canonical, cell_from_json
 from .controllers import create_controller
 from .controllers.base import Controller, ControllerState
 from .decisions import Choices
-from .evaluation import Attempt, Evaluation
 from .reward import Reward
-from .spaces import SearchSpace
+from .scoring import Attempt, Evaluation
+from .search_space import SearchSpace
 
 Status = Literal["pending", "finished", "failed"]
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from ..errors import InvalidInput
 from .cells import Cell
-from .evaluation import Attempt, Evaluate, attempt
+from .scoring import Attempt, Evaluate, attempt
 
 MAX_DEATHS = 2  # of the worker processes that one job may cost
 

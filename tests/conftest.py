@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
-from mnasfpn.tests.phone.adbd_phone import free_port
+from mnasfpn.tests.android_harness.phone.adbd_phone import free_port
 
 # The same examples every time, and as many on a busy machine as on an idle one.
 settings.register_profile(

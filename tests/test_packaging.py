@@ -13,8 +13,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mnasfpn.cli import main
-from mnasfpn.console import EXTRAS, command
+from mnasfpn.cli.console import EXTRAS, command
+from mnasfpn.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 NOT_PACKAGED = {".ci", "docs", "tests"}
@@ -128,7 +128,7 @@ def test_what_needs_no_extra_works_without_any(name: str) -> None:
     program = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({sorted(EXTRAS)!r}))\n"
-        "from mnasfpn.cli import main\n"
+        "from mnasfpn.cli.main import main\n"
         "main()"
     )
     done = subprocess.run(

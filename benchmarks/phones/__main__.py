@@ -12,10 +12,10 @@ from pathlib import Path
 
 import click
 
-from ...console import command
+from ...cli.console import command
 from ...errors import InvalidInput
-from ...latency.whole_models import TimedModel
-from ...models.atomic import write_atomically
+from ...latency.fitting.kernel_rates import TimedModel
+from ...storage.atomic import write_atomically
 from . import cells, pixel1, real_cnns
 from .figures import MARKDOWN_HEADER, Figures, markdown_row, read_rows
 from .peers import PEERS

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ...latency.execution import BUILTIN, execution_plan
-from ...latency.features import Matrix
-from ...latency.kernels import Kernel
-from ...latency.whole_models import RatesFit, TimedModel, fit_rates
+from ...latency.fitting.kernel_rates import RatesFit, TimedModel, fit_rates
+from ...latency.kernels.execution import BUILTIN, execution_plan
+from ...latency.kernels.features import Matrix
+from ...latency.kernels.kernel import Kernel
 from .figures import Figures, Rows, figures, latency_columns, number, read_rows
 from .nasbench201 import Folding, network
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput
-from ...latency.luts import LutEntry
+from ...latency.fitting.luts import LutEntry
 from ...models.backbones.backbone import Backbone, add_backbone, backbone_norm
 from ...models.backbones.endpoints import Endpoints
 from ...models.backbones.mobilenet_v3 import minimalistic
-from ...models.builder import GraphBuilder
-from ...models.graph import BatchNorm, Graph
+from ...models.graph.builder import GraphBuilder
+from ...models.graph.graph import BatchNorm, Graph
 from .figures import number
 
 NORM = BatchNorm()

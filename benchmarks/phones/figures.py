@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InvalidInput
-from ...latency.features import Matrix
-from ...latency.validation import Agreement, agreement
+from ...latency.fitting.validation import Agreement, agreement
+from ...latency.kernels.features import Matrix
 
 Rows = list[dict[str, str]]
 

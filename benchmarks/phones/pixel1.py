@@ -8,13 +8,13 @@ import numpy as np
 
 from ...android_harness.measurement import UNREADABLE, DeviceInfo
 from ...latency import profiles
-from ...latency.calibration import Calibration, FamilyCalibration
-from ...latency.execution import BUILTIN, execution_plan
-from ...latency.features import Matrix
-from ...latency.intervals import COVERAGE, conformal_error
-from ...latency.profile import DeviceProfile, Measuring, save_profile
-from ...latency.validation import Point, validate
-from ...latency.whole_models import RatesFit, TimedModel, fit_rates, geometric_factor
+from ...latency.fitting.intervals import COVERAGE, conformal_error
+from ...latency.fitting.kernel_rates import RatesFit, TimedModel, fit_rates, geometric_factor
+from ...latency.fitting.validation import Point, validate
+from ...latency.kernels.execution import BUILTIN, execution_plan
+from ...latency.kernels.features import Matrix
+from ...latency.profile.calibration import Calibration, FamilyCalibration
+from ...latency.profile.device_profile import DeviceProfile, Measuring, save_profile
 from ...models.published import PAPER, published
 from .classifiers import FAMILIES, classifier, lut_entry
 from .figures import Figures, figures, number, read_rows

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InvalidInput
-from ...latency.kernels import Kernel
-from ...latency.whole_models import TimedModel, fit_rates, rates_by_kind
+from ...latency.fitting.kernel_rates import TimedModel, fit_rates, rates_by_kind
+from ...latency.kernels.kernel import Kernel
 from .figures import Figures, Rows, figures, latency_columns, number, read_rows
 
 

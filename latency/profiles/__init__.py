@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from ...errors import InvalidProfile
-from ..profile import DeviceProfile, from_json, load_profile
+from ..profile.device_profile import DeviceProfile, from_json, load_profile
 
 SUFFIX = ".json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..graph import BatchNorm
-from ..rounding import round_channels
+from ..graph.graph import BatchNorm
+from .rounding import round_channels
 
 BACKBONE_L2 = 4e-5  # depthwise included
 

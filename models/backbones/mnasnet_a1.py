@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..builder import GraphBuilder
-from ..graph import BatchNorm
-from ..rounding import round_channels
+from ..graph.builder import GraphBuilder
+from ..graph.graph import BatchNorm
 from .endpoints import Endpoints, conv_attributes, last_channels
+from .rounding import round_channels
 
 NORM = BatchNorm(epsilon=1e-3, momentum=0.99)
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidInput
-from ..boxes import UNMATCHED, areas, encode, match
+from ..detection.boxes import UNMATCHED, areas, encode, match
 from .coco import CocoSplit, Example
 
 Floats = NDArray[np.float32]

@@ -18,10 +18,10 @@ from ...errors import InvalidInput, JobFailed
 from ..data.coco import CocoSplit
 from ..data.pipeline import load_image, normalise
 from ..detector import Detector
-from ..keras_build import build_keras
-from ..tflite_file import AlignedBuffer
-from ..tflite_schema import IDENTIFIER
-from ..weights import Weights
+from ..graph.weights import Weights
+from ..networks.keras_network import build_keras
+from ..tflite.file import AlignedBuffer
+from ..tflite.schema import IDENTIFIER
 
 Floats = NDArray[np.float32]
 Precision = Literal["float32", "float16", "int8"]

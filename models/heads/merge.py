@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ..builder import GraphBuilder
 from ..genotype import Merge
-from ..graph import Activation
+from ..graph.builder import GraphBuilder
+from ..graph.graph import Activation
 
 
 def merge(

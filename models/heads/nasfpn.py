@@ -10,8 +10,8 @@ from typing import Any, get_args
 
 from ...errors import InvalidGraph
 from ..backbones.endpoints import Endpoints
-from ..builder import GraphBuilder
 from ..genotype import MIN_LEVEL, Merge
+from ..graph.builder import GraphBuilder
 from .merge import add_all, merge
 from .mnasfpn import HEAD_L2, NORM, SEPARABLE_STDDEV
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...models.torch_build import one_thread
+from ...models.networks.torch_network import one_thread
 from ..decisions import Decisions, IntArray, draw
 
 if TYPE_CHECKING:

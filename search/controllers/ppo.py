@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import InvalidInput
-from ...models.torch_build import one_thread
+from ...models.networks.torch_network import one_thread
 from ..decisions import Choices, Decisions, as_choices
 from .base import ControllerState, generator_from, generator_state
 from .policy import RecurrentPolicy

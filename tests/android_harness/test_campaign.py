@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from mnasfpn.android_harness.campaign import COOLDOWN_POLL_S, campaign, round_order
 from mnasfpn.android_harness.device import Job
-from mnasfpn.android_harness.host import HostDevice
+from mnasfpn.android_harness.host.host import HostDevice
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry
 from mnasfpn.android_harness.protocol import HOST, Protocol
 from mnasfpn.android_harness.verdict import judge, measurements
 from mnasfpn.errors import InvalidInput, StableDeviceError, TransientDeviceError
-from mnasfpn.models.builder import GraphBuilder
-from mnasfpn.models.tflite_writer import write_tflite
+from mnasfpn.models.graph.builder import GraphBuilder
+from mnasfpn.models.tflite.writer import write_tflite
 
 PROTOCOL = Protocol("test", statistics=("min",), rounds=3, extra_rounds=2, runs=1, sentinel_every=4)
 SENTINEL = Job("sentinel", Path("sentinel.tflite"))

@@ -10,8 +10,8 @@ import pytest
 from mnasfpn.benchmarks.foreign_models import LEAST_SHARE, OUT, Row, section, share_within, summary
 from mnasfpn.benchmarks.handmade_models import HANDMADE
 from mnasfpn.benchmarks.keras_models import MODEL_SETS, Architecture, converted
-from mnasfpn.latency.execution import execution_plan
-from mnasfpn.models.tflite_reader import read_tflite
+from mnasfpn.latency.kernels.execution import execution_plan
+from mnasfpn.models.tflite.reader import read_tflite
 
 RESULT = json.loads((OUT / "foreign_models.json").read_text())
 

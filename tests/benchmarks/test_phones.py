@@ -13,9 +13,9 @@ from mnasfpn.benchmarks.phones import cells, pixel1, real_cnns
 from mnasfpn.benchmarks.phones.figures import read_rows
 from mnasfpn.benchmarks.phones.nasbench201 import network
 from mnasfpn.errors import InvalidInput
-from mnasfpn.latency.estimate import estimate
-from mnasfpn.latency.profile import load_profile
-from mnasfpn.models.costs import cost
+from mnasfpn.latency.estimate.estimate import estimate
+from mnasfpn.latency.profile.device_profile import load_profile
+from mnasfpn.models.graph.costs import cost
 from mnasfpn.models.published import PAPER, published
 
 PIXEL4, SNAPDRAGON855 = phones.CPU_COLUMNS[:2]

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from mnasfpn.android_harness.android import AndroidDevice
+from mnasfpn.android_harness.phone.android import AndroidDevice
 from mnasfpn.android_harness.protocol import SIMULATED, protocol_for
 from mnasfpn.benchmarks.packed_kernels import MARKDOWN_HEADER, Way, measure, write_results
 from mnasfpn.benchmarks.virtual_phone import check, started
 from mnasfpn.errors import JobFailed
-from mnasfpn.latency.profiling_plan import ProfilingPlan
-from mnasfpn.latency.store import MeasurementStore
+from mnasfpn.latency.profiling.plan import ProfilingPlan
+from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.space import MNASFPN
-from mnasfpn.tests.phone.virtual_phone import why_no_virtual_phone
+from mnasfpn.tests.android_harness.phone.virtual_phone import why_no_virtual_phone
 
 pytestmark = [pytest.mark.phone, pytest.mark.slow, pytest.mark.xdist_group("phone")]
 

@@ -7,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mnasfpn.tests.cli.processes import (
-    FEW_HEADS,
-    SIMULATED,
-    invoke,
-    run,
-    search,
-)
+from mnasfpn.tests.cli.processes import FEW_HEADS, SIMULATED, invoke, run, search
 
 
 @pytest.fixture(scope="session")

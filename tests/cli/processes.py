@@ -9,7 +9,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from mnasfpn.cli import main
+from mnasfpn.cli.main import main
 
 MNASFPN = [str(Path(sys.executable).with_name("mnasfpn"))]
 SIMULATED = [sys.executable, str(Path(__file__).with_name("simulated_host.py"))]

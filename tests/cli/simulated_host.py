@@ -14,21 +14,21 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import mnasfpn.android_harness.host
-import mnasfpn.android_harness.op_profile
-import mnasfpn.search.run
-import mnasfpn.search.spaces
+import mnasfpn.android_harness.host.host
+import mnasfpn.android_harness.host.operator_profile
+import mnasfpn.search.detector_search
+import mnasfpn.search.search_space
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Telemetry
-from mnasfpn.cli import main
-from mnasfpn.latency.execution import execution_plan
-from mnasfpn.latency.kernels import Kernel
+from mnasfpn.cli.main import main
+from mnasfpn.latency.kernels.execution import execution_plan
+from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.models.data.digits import DigitsSettings
-from mnasfpn.models.pretrain import PretrainSettings
-from mnasfpn.models.proxy import ProxySettings
 from mnasfpn.models.space import Space
-from mnasfpn.models.tflite_reader import read_tflite
-from mnasfpn.search.spaces import SearchSpace
+from mnasfpn.models.tflite.reader import read_tflite
+from mnasfpn.models.training.pretrain import PretrainSettings
+from mnasfpn.search.proxy.task import ProxySettings
+from mnasfpn.search.search_space import SearchSpace
 
 TINY = Space("tiny", channels=(16,), kernels=(3, 5), expansions=(16, 32), internal_blocks=2)
 DIGITS = DigitsSettings(train=24, validation=8, size=64)
@@ -71,11 +71,11 @@ if __name__ == "__main__":
     seconds = sys.argv.pop(1)
     if seconds != "real":
         SimulatedHost.seconds = float(seconds)
-        mnasfpn.android_harness.host.HostDevice = SimulatedHost
-        mnasfpn.android_harness.op_profile.obstacle = lambda: "a law has no operators"
-    mnasfpn.search.spaces.search_space = lambda name, repeats=3: SearchSpace(TINY, repeats)
-    mnasfpn.search.run.search_space = mnasfpn.search.spaces.search_space
-    mnasfpn.search.run.search_plan = functools.partial(
-        mnasfpn.search.run.search_plan, settings=PROXY, digits=DIGITS, batch=4
+        mnasfpn.android_harness.host.host.HostDevice = SimulatedHost
+        mnasfpn.android_harness.host.operator_profile.obstacle = lambda: "a law has no operators"
+    mnasfpn.search.search_space.search_space = lambda name, repeats=3: SearchSpace(TINY, repeats)
+    mnasfpn.search.detector_search.search_space = mnasfpn.search.search_space.search_space
+    mnasfpn.search.detector_search.search_plan = functools.partial(
+        mnasfpn.search.detector_search.search_plan, settings=PROXY, digits=DIGITS, batch=4
     )
     main(prog_name="mnasfpn")

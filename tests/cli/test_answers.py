@@ -12,23 +12,15 @@ import click
 import pytest
 
 from mnasfpn import __version__
-from mnasfpn.cli import main
-from mnasfpn.console import to_json
-from mnasfpn.models.files import to_json as model_json
+from mnasfpn.cli.console import to_json
+from mnasfpn.cli.main import main
+from mnasfpn.models.model_files import to_json as model_json
 from mnasfpn.models.published import PUBLISHED
-from mnasfpn.models.recipes import RECIPES
-from mnasfpn.models.tflite_writer import write_tflite
+from mnasfpn.models.tflite.writer import write_tflite
+from mnasfpn.models.training.recipes import RECIPES
 from mnasfpn.search.controllers import CONTROLLERS
-from mnasfpn.search.spaces import SPACES
-from mnasfpn.tests.cli.processes import (
-    BUNDLED,
-    FEW_HEADS,
-    MNASFPN,
-    MODEL,
-    SIMULATED,
-    invoke,
-    run,
-)
+from mnasfpn.search.search_space import SPACES
+from mnasfpn.tests.cli.processes import BUNDLED, FEW_HEADS, MNASFPN, MODEL, SIMULATED, invoke, run
 
 # --- help -----------------------------------------------------------------------------------------
 
@@ -81,7 +73,7 @@ def test_models_shows_every_system_beside_the_papers_figures() -> None:
 
 
 def test_devices_without_adb_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mnasfpn.android_harness import adb
+    from mnasfpn.android_harness.phone import adb
     from mnasfpn.errors import StableDeviceError
 
     def missing() -> list[object]:
@@ -196,7 +188,7 @@ HEAVY = ("sklearn", "scipy", "tensorflow", "keras", "torch", "ray", "matplotlib"
 
 def test_estimate_of_a_published_model_loads_nothing_heavy() -> None:
     program = (
-        "import sys; from mnasfpn.cli import main; "
+        "import sys; from mnasfpn.cli.main import main; "
         f"main(['estimate', '{MODEL}', '--profile', '{BUNDLED}'], standalone_mode=False); "
         f"print(*(name for name in {HEAVY} if name in sys.modules), file=sys.stderr)"
     )

@@ -11,17 +11,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from mnasfpn.console import command
-from mnasfpn.models.files import to_json as model_json
+from mnasfpn.cli.console import command
+from mnasfpn.models.model_files import to_json as model_json
 from mnasfpn.models.published import PUBLISHED
-from mnasfpn.models.tflite_writer import write_tflite
+from mnasfpn.models.tflite.writer import write_tflite
 from mnasfpn.search.study import Study
-from mnasfpn.tests.cli.processes import (
-    BUNDLED,
-    MODEL,
-    invoke,
-    refused,
-)
+from mnasfpn.tests.cli.processes import BUNDLED, MODEL, invoke, refused
 
 
 def test_unknown_models_are_refused_with_the_nearest_name(fitted: Path) -> None:

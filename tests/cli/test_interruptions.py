@@ -17,16 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from mnasfpn.latency.profile import load_profile
+from mnasfpn.latency.profile.device_profile import load_profile
 from mnasfpn.search.study import Study
-from mnasfpn.tests.cli.processes import (
-    FEW_HEADS,
-    MNASFPN,
-    SIMULATED,
-    run,
-    search,
-    search_command,
-)
+from mnasfpn.tests.cli.processes import FEW_HEADS, MNASFPN, SIMULATED, run, search, search_command
 
 # --- interrupted ----------------------------------------------------------------------------------
 

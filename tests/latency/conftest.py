@@ -12,14 +12,14 @@ import pytest
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Telemetry
 from mnasfpn.android_harness.protocol import Protocol
-from mnasfpn.latency.execution import execution_plan
-from mnasfpn.latency.fit import fit
-from mnasfpn.latency.kernels import Kernel, kernel_graph
-from mnasfpn.latency.profile import DeviceProfile
-from mnasfpn.latency.profiling import profile_device
-from mnasfpn.latency.profiling_plan import SENTINEL, SENTINEL_KEY, ProfilingPlan
-from mnasfpn.latency.store import MeasurementStore
-from mnasfpn.models.graph import Graph
+from mnasfpn.latency.fitting.fit import fit
+from mnasfpn.latency.kernels.execution import execution_plan
+from mnasfpn.latency.kernels.kernel import Kernel, kernel_graph
+from mnasfpn.latency.profile.device_profile import DeviceProfile
+from mnasfpn.latency.profiling.plan import SENTINEL, SENTINEL_KEY, ProfilingPlan
+from mnasfpn.latency.profiling.profile_device import profile_device
+from mnasfpn.latency.profiling.store import MeasurementStore
+from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.space import Space
 
 PROTOCOL = Protocol("synthetic", statistics=("median",), rounds=3, runs=3, cooldown_timeout_s=0)

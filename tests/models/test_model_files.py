@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidInput, MnasFpnError, UnknownModel
-from mnasfpn.models.costs import cost
 from mnasfpn.models.detector import default_detector
-from mnasfpn.models.files import (
+from mnasfpn.models.graph.costs import cost
+from mnasfpn.models.model_files import (
     from_json,
     load_detector,
     load_genotype,
@@ -20,7 +20,7 @@ from mnasfpn.models.files import (
     to_json,
 )
 from mnasfpn.models.published import PUBLISHED, published
-from mnasfpn.models.tflite_writer import write_tflite
+from mnasfpn.models.tflite.writer import write_tflite
 
 DETECTOR = published("mobilenetv2-mnasfpn")
 TREE = json.loads(to_json(DETECTOR))

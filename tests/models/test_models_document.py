@@ -11,11 +11,11 @@ import pytest
 
 from mnasfpn.models.backbones.backbone import Backbone
 from mnasfpn.models.detector import Detector
-from mnasfpn.models.files import from_json, save, to_json
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.heads.nasfpn import NasFpn
 from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.models.heads.ssdlite import SsdLite
+from mnasfpn.models.model_files import from_json, save, to_json
 from mnasfpn.models.published import PAPER, published
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "models.md").read_text()

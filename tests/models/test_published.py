@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from mnasfpn.errors import UnknownModel
-from mnasfpn.models.costs import cost, cost_by_part
 from mnasfpn.models.detector import Detector
+from mnasfpn.models.graph.costs import cost, cost_by_part
 from mnasfpn.models.heads.nasfpn import NasFpn
 from mnasfpn.models.heads.ssdlite import SsdLite
 from mnasfpn.models.published import PAPER, PUBLISHED, published, published_table

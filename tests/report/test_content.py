@@ -10,15 +10,15 @@ from xml.etree import ElementTree
 import pytest
 
 from mnasfpn.errors import InvalidInput, InvalidProfile, JobFailed
-from mnasfpn.latency.estimate import Estimator
-from mnasfpn.latency.profile import save_profile
+from mnasfpn.latency.estimate.estimate import Estimator
+from mnasfpn.latency.profile.device_profile import save_profile
 from mnasfpn.latency.profiles import open_profile
-from mnasfpn.models.proxy import ProxySettings
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.report.content import Shipped, write_report
-from mnasfpn.search.evaluation import Attempt, Evaluation
-from mnasfpn.search.run import search_plan
-from mnasfpn.search.spaces import search_space
+from mnasfpn.search.detector_search import search_plan
+from mnasfpn.search.proxy.task import ProxySettings
+from mnasfpn.search.scoring import Attempt, Evaluation
+from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Study
 
 BUNDLED = "pixel1-published"

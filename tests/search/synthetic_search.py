@@ -14,11 +14,11 @@ import sys
 import time
 from dataclasses import dataclass
 
-from mnasfpn.models.files import to_json
+from mnasfpn.models.model_files import to_json
 from mnasfpn.search.cells import Cell
-from mnasfpn.search.evaluation import Evaluation
 from mnasfpn.search.loop import run_search
-from mnasfpn.search.spaces import search_space
+from mnasfpn.search.scoring import Evaluation
+from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Study, StudyPlan, Trial
 
 PPO_SETTINGS = {"batch": 6, "epochs": 2, "hidden": 8, "embedding": 4}

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput
-from mnasfpn.models.costs import cost
 from mnasfpn.models.detector import Backbone, Detector
-from mnasfpn.models.files import to_json
 from mnasfpn.models.genotype import Block, Genotype
+from mnasfpn.models.graph.costs import cost
 from mnasfpn.models.heads.nasfpn import NasFpn, Node
 from mnasfpn.models.heads.predictor import SharedPredictor
+from mnasfpn.models.model_files import to_json
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.search.cells import canonical, cell_from_json, with_repeats
-from mnasfpn.search.spaces import SPACES, search_space
+from mnasfpn.search.search_space import SPACES, search_space
 
 
 def detector(cell: Genotype | NasFpn) -> Detector:

@@ -14,7 +14,7 @@ from mnasfpn.errors import InvalidInput
 from mnasfpn.search.controllers import CONTROLLERS, candidates, create_controller
 from mnasfpn.search.controllers.base import Controller, ControllerState, generator_from
 from mnasfpn.search.decisions import Choices, Decision, Decisions
-from mnasfpn.search.spaces import SPACES, search_space
+from mnasfpn.search.search_space import SPACES, search_space
 
 CONN_SEARCH = search_space("conn-search").decisions
 #: In-degree, ordered inputs without replacement, and a kernel: 78 candidates.

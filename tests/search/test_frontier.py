@@ -9,9 +9,9 @@ import pytest
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.search.cells import Cell
-from mnasfpn.search.evaluation import Evaluation
 from mnasfpn.search.frontier import best_at, finalists, frontier, rows, spread_budgets
-from mnasfpn.search.spaces import search_space
+from mnasfpn.search.scoring import Evaluation
+from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Trial
 
 SPACE = search_space("mnasfpn")

@@ -16,8 +16,8 @@ import pytest
 
 from mnasfpn.errors import InvalidInput, JobFailed, NotCovered
 from mnasfpn.search.cells import Cell
-from mnasfpn.search.evaluation import Evaluation
 from mnasfpn.search.loop import run_search
+from mnasfpn.search.scoring import Evaluation
 from mnasfpn.search.study import Study, StudyPlan, Trial
 
 PROGRAM = Path(__file__).with_name("synthetic_search.py")

@@ -15,9 +15,9 @@ import pytest
 from mnasfpn.errors import InvalidInput, JobFailed
 from mnasfpn.models.space import Space
 from mnasfpn.search.cells import canonical
-from mnasfpn.search.evaluation import Attempt, Evaluation
 from mnasfpn.search.reward import Reward
-from mnasfpn.search.spaces import SearchSpace, search_space
+from mnasfpn.search.scoring import Attempt, Evaluation
+from mnasfpn.search.search_space import SearchSpace, search_space
 from mnasfpn.search.study import Study, StudyPlan, Trial
 
 PLAN = StudyPlan(
@@ -191,8 +191,8 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_is_stored(tmp_path: Path
         from pathlib import Path
         from mnasfpn.errors import JobFailed
         from mnasfpn.search.loop import run_search
-        from mnasfpn.search.evaluation import Evaluation
-        from mnasfpn.search.spaces import search_space
+        from mnasfpn.search.scoring import Evaluation
+        from mnasfpn.search.search_space import search_space
         from mnasfpn.search.study import Study, StudyPlan
 
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)

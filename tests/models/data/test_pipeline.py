@@ -5,8 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mnasfpn.models.anchors import multiscale_grid
-from mnasfpn.models.boxes import areas, decode, iou
 from mnasfpn.models.data.coco import read_coco
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
 from mnasfpn.models.data.pipeline import (
@@ -19,6 +17,8 @@ from mnasfpn.models.data.pipeline import (
     load_image,
     normalise,
 )
+from mnasfpn.models.detection.anchors import multiscale_grid
+from mnasfpn.models.detection.boxes import areas, decode, iou
 
 ANCHORS = multiscale_grid(64)
 

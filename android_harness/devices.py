@@ -1,0 +1,84 @@
+"""The devices a person can name with ``--device``: this PC, and phones over adb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DeviceError, InvalidInput
+from .device import Device
+
+if TYPE_CHECKING:
+    from .phone.adb import ListedDevice
+
+HOST = "host"
+ONLY_PHONE = "phone"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundDevice:
+    """One row of ``mnasfpn devices``; ``fix`` is empty when the device can be used."""
+
+    serial: str
+    state: str
+    what: str
+    fix: str
+
+
+def find_devices() -> list[FoundDevice]:
+    """This PC first, then what adb lists; without adb, a row that says how to get it."""
+    from .phone.adb import list_devices
+
+    try:
+        listed = list_devices()
+    except DeviceError as error:
+        return [_this_pc(), FoundDevice("(adb)", "unavailable", "Android phones", str(error))]
+    return [_this_pc(), *map(_phone, listed)]
+
+
+def _phone(listed: ListedDevice) -> FoundDevice:
+    from .phone.android import summary
+
+    what, fix = "Android phone", listed.fix
+    if not fix:
+        try:
+            what = summary(listed.serial)
+        except DeviceError as error:
+            fix = str(error)
+    return FoundDevice(listed.serial, listed.state, what, fix)
+
+
+def _this_pc() -> FoundDevice:
+    from .host.host import HostDevice
+
+    try:
+        info = HostDevice().describe()
+    except DeviceError as error:
+        return FoundDevice(HOST, "unavailable", "this PC", str(error))
+    return FoundDevice(HOST, "device", f"this PC: {info.soc}, {info.runtime}", "")
+
+
+@contextmanager
+def opened(serial: str, binary: Path | None) -> Iterator[Device]:
+    """The device to measure on; a phone's settings are put back afterwards.
+
+    Args:
+        serial: ``host``, ``phone`` where there is only one, or as adb lists it.
+
+    Raises:
+        InvalidInput, DeviceError: it cannot be used; the message says what to do.
+    """
+    if serial == HOST:
+        if binary is not None:
+            raise InvalidInput("--binary is for phones; this PC runs models with ai-edge-litert")
+        from .host.host import HostDevice
+
+        yield HostDevice()
+        return
+    from .phone.android import AndroidDevice
+
+    with AndroidDevice(None if serial == ONLY_PHONE else serial, binary) as phone:
+        yield phone

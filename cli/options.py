@@ -1,0 +1,72 @@
+"""Kinds of options that commands share; each checks what it was given before any work begins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ..errors import InvalidInput
+
+Option = Callable[[Any], Any]
+Number = TypeVar("Number", int, float)
+
+FILE = click.Path(path_type=Path)
+EXAMPLES: dict[type, str] = {int: "whole numbers like 3,4,5", float: "numbers like 166,173,180"}
+
+
+class NewFile(click.Path):
+    """A file to write: hours of work must not end at a folder that is not there."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, writable=True, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path = Path(value)
+        if not path.parent.is_dir():
+            self.fail(
+                f"there is no folder {str(path.parent)!r} for {path.name!r}; make it, or choose "
+                "another place",
+                param,
+                ctx,
+            )
+        return super().convert(value, param, ctx)
+
+
+def output(name: str, help: str, required: bool = True) -> Option:
+    """A file to write."""
+    return click.option(name, type=NewFile(), required=required, help=help)
+
+
+def choice(name: str, values: Sequence[str], help: str) -> Option:
+    """One of some words, the first by default."""
+    kind = click.Choice(values)
+    return click.option(name, type=kind, default=values[0], show_default=True, help=help)
+
+
+def count(name: str, default: int, help: str, least: int = 1) -> Option:
+    """A whole number, not below ``least``."""
+    kind = click.IntRange(min=least)
+    return click.option(name, type=kind, default=default, show_default=True, help=help)
+
+
+def text(name: str, default: str, help: str) -> Option:
+    """Any text."""
+    return click.option(name, default=default, show_default=True, help=help)
+
+
+seed = count("--seed", 0, "Of everything random.", least=0)
+
+
+def numbers(given: str | None, option: str, kind: type[Number]) -> list[Number]:
+    """Of a text with commas between them.
+
+    Raises:
+        InvalidInput: it is something else; the message names the option.
+    """
+    try:
+        return [kind(part) for part in given.split(",")] if given else []
+    except ValueError:
+        raise InvalidInput(f"{option} takes {EXAMPLES[kind]}, got {given!r}") from None

@@ -1,0 +1,1 @@
+"""A million genotypes a second: the same estimate, for whole arrays of cells."""

@@ -1,0 +1,260 @@
+"""Latency of a Graph from a DeviceProfile: offline, with numpy and numbers alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ...errors import NotCovered
+from ...models.graph.graph import Graph
+from ..kernels.execution import ExecutionPlan, execution_plan, runtime_named
+from ..kernels.kernel import Kernel
+from ..profile.device_profile import DeviceProfile
+from ..profile.table import TableRow, look_up_table
+from .bounds import Bound, Rates, rates
+
+Source = Literal["table", "regression", "extrapolation", "bound"]
+
+LEAST_NET_SHARE = 0.05  # of a row, left after the interpreter's call is taken off
+EXTRAPOLATION_PENALTY = 2.0  # on a regression's error outside what was measured
+
+
+@dataclass(frozen=True, slots=True)
+class KernelLatency:
+    """What the profile says of one kernel.
+
+    Args:
+        net_us: measured or predicted alone, without the call of the interpreter.
+        warm_us: what it adds to any model: the same, calibrated.
+        cold_us: what it adds to a model of which nothing is left in the caches, besides.
+        error: relative half width of the 90 % interval of a regression; 0 for a table row.
+        bound: where ``source`` is ``bound``: the kernel is not known, and its latency somewhere in
+            between; ``warm_us`` is the geometric mean.
+    """
+
+    net_us: float
+    warm_us: float
+    cold_us: float
+    source: Source
+    error: float
+    bound: Bound | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """One kernel's part of an estimate.
+
+    Args:
+        layers: of the graph, that this kernel computes.
+        kernel: signature.
+        partition: index in the execution plan.
+        low_ms, high_ms: bounds of a kernel the profile knows nothing about; ``latency_ms`` is
+            their geometric mean. Of other kernels, ``latency_ms``.
+        madds: multiply-adds.
+    """
+
+    layers: tuple[str, ...]
+    kernel: str
+    partition: int
+    delegated: bool
+    latency_ms: float
+    source: Source
+    low_ms: float
+    high_ms: float
+    madds: int
+
+    @property
+    def part(self) -> str:
+        """``backbone``, ``head`` or ``predictor`` in a detector."""
+        return self.layers[-1].split("/", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyEstimate:
+    """Latency of one model on one device.
+
+    Args:
+        low_ms, high_ms: hold the measured latency with probability ``coverage``, for models like
+            those the profile was fitted on; wider by the bounds of kernels that are not covered.
+        overhead_ms: intercept, delegate partitions and what crosses them, and weights that are in
+            no cache.
+        contributions: of every kernel, in execution order; with the overhead they add up to
+            ``latency_ms``.
+        uncovered: signatures of kernels the profile knows nothing about, each once; their bounds
+            are in the interval and in ``contributions``.
+        accuracy: one line of the profile's validation.
+        provenance: of the profile: measured, published or simulated.
+    """
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    coverage: float
+    overhead_ms: float
+    contributions: tuple[Contribution, ...]
+    uncovered: tuple[str, ...]
+    accuracy: str
+    provenance: str
+
+    @property
+    def by_part_ms(self) -> dict[str, float]:
+        """Backbone, head and predictor, and the overhead: adds up to ``latency_ms``."""
+        parts: dict[str, float] = {}
+        for contribution in self.contributions:
+            parts[contribution.part] = parts.get(contribution.part, 0) + contribution.latency_ms
+        return {**parts, "overhead": self.overhead_ms}
+
+    @property
+    def by_source_ms(self) -> dict[Source, float]:
+        """How much of the kernels' sum was measured, and how much predicted."""
+        sources: dict[Source, float] = {}
+        for contribution in self.contributions:
+            share = sources.get(contribution.source, 0) + contribution.latency_ms
+            sources[contribution.source] = share
+        return sources
+
+    @property
+    def covered_layers(self) -> float:
+        """Share of the executed layers whose kernels the profile knows something about."""
+        return self._covered(lambda contribution: len(contribution.layers))
+
+    @property
+    def covered_madds(self) -> float:
+        """The same of the multiply-adds; 1 where there are none."""
+        return self._covered(lambda contribution: contribution.madds)
+
+    def _covered(self, amount: Callable[[Contribution], int]) -> float:
+        total = sum(map(amount, self.contributions))
+        known = sum(amount(item) for item in self.contributions if item.source != "bound")
+        return known / total if total else 1.0
+
+
+class Estimator:
+    """A profile made ready to estimate many models; kernels are looked up once.
+
+    Raises:
+        NotCovered: the profile has not been fitted.
+    """
+
+    def __init__(self, profile: DeviceProfile) -> None:
+        self.profile = profile
+        self.calibration = profile.require_calibration()
+        self.runtime = runtime_named(profile.runtime)
+        self._table = look_up_table(profile.table)
+        self._known: dict[Kernel, KernelLatency] = {}
+        self._rates: dict[str, Rates] = {}
+
+    def _rates_of(self, dtype: str) -> Rates:
+        if dtype not in self._rates:
+            self._rates[dtype] = rates(self.profile, dtype)
+        return self._rates[dtype]
+
+    def kernel(self, kernel: Kernel) -> KernelLatency:
+        """What the profile says of a kernel, or between what it must lie if it says nothing."""
+        if kernel not in self._known:
+            self._known[kernel] = self._find(kernel)
+        return self._known[kernel]
+
+    def _find(self, kernel: Kernel) -> KernelLatency:
+        found = uncalibrated(self.profile, self._table, kernel)
+        if found is None:
+            bound = self._rates_of(kernel.dtype).bound(kernel)
+            return KernelLatency(bound.middle_us, bound.middle_us, 0.0, "bound", 0.0, bound)
+        net_us, source, error = found
+        return KernelLatency(net_us, *self.calibration.kernel_us(kernel, net_us), source, error)
+
+    def estimate(self, graph: Graph, allow_gaps: bool = False) -> LatencyEstimate:
+        """Latency of a graph; layers that reach no output cost nothing.
+
+        Args:
+            allow_gaps: name and bound what the profile knows nothing about instead of raising.
+
+        Raises:
+            NotCovered: a kernel has no row and its kind no regression.
+        """
+        plan = execution_plan(graph, self.runtime)
+        contributions, errors_us = self._contributions(plan)
+        unknown = [item for item in contributions if item.source == "bound"]
+        uncovered = tuple(dict.fromkeys(item.kernel for item in unknown))
+        if uncovered and not allow_gaps:
+            raise NotCovered(
+                f"profile {self.profile.name!r} knows nothing about {len(uncovered)} kernels of "
+                f"this model, first {uncovered[0]!r}; measure them, or allow gaps to have them "
+                "named and bounded"
+            )
+        overhead_ms = self.calibration.overhead_us(plan) / 1e3
+        latency_ms = overhead_ms + sum(item.latency_ms for item in contributions)
+        known_ms = latency_ms - sum(item.latency_ms for item in unknown)
+        # A regression may err alike on all its kernels, but not as the calibration does.
+        regression = sum(errors_us) / 1e3 / known_ms if known_ms > 0 else 0.0
+        error = math.hypot(self.calibration.error, regression)
+        validation = self.profile.validation
+        return LatencyEstimate(
+            latency_ms=latency_ms,
+            low_ms=known_ms / (1 + error) + sum(item.low_ms for item in unknown),
+            high_ms=known_ms * (1 + error) + sum(item.high_ms for item in unknown),
+            coverage=self.calibration.coverage,
+            overhead_ms=overhead_ms,
+            contributions=tuple(contributions),
+            uncovered=uncovered,
+            accuracy=str(validation) if validation else "not validated on held-out models",
+            provenance=self.profile.provenance,
+        )
+
+    def cold_share(self, plan: ExecutionPlan) -> float:
+        """How much of what a model's kernels keep in the caches alone is gone in the model."""
+        found = [self.kernel(kernel) for kernel in plan.kernels]
+        warm_us = self.calibration.overhead_us(plan) + sum(each.warm_us for each in found)
+        cold_us = sum(each.cold_us for each in found)
+        return self.calibration.cold_share(warm_us, cold_us)
+
+    def _contributions(self, plan: ExecutionPlan) -> tuple[list[Contribution], Sequence[float]]:
+        """Contributions, and microseconds of expected error."""
+        contributions, errors_us = [], []
+        cold_share = self.cold_share(plan)
+        for index, partition in enumerate(plan.partitions):
+            for step in partition.steps:
+                found = self.kernel(step.kernel)
+                latency_us = found.warm_us + cold_share * found.cold_us
+                contributions.append(
+                    Contribution(
+                        layers=step.layers,
+                        kernel=step.kernel.signature,
+                        partition=index,
+                        delegated=partition.delegated,
+                        latency_ms=latency_us / 1e3,
+                        source=found.source,
+                        low_ms=(found.bound.low_us if found.bound else latency_us) / 1e3,
+                        high_ms=(found.bound.high_us if found.bound else latency_us) / 1e3,
+                        madds=step.kernel.madds,
+                    )
+                )
+                errors_us.append(latency_us * found.error)
+        return contributions, errors_us
+
+
+def uncalibrated(
+    profile: DeviceProfile, table: dict[Kernel, TableRow], kernel: Kernel
+) -> tuple[float, Source, float] | None:
+    """(net microseconds, source, relative error) of a kernel measured alone; None if unknown."""
+    row = table.get(kernel)
+    if row is not None:
+        return _net(row.latency_us, profile.dispatch_us), "table", 0.0
+    regressor = profile.regressors.get(kernel.kind)
+    if regressor is None:
+        return None
+    net_us = _net(float(regressor.predict((kernel,))[0]), profile.dispatch_us)
+    if regressor.extrapolates(kernel):
+        return net_us, "extrapolation", EXTRAPOLATION_PENALTY * regressor.error
+    return net_us, "regression", regressor.error
+
+
+def _net(latency_us: float, dispatch_us: float) -> float:
+    return max(latency_us - dispatch_us, LEAST_NET_SHARE * latency_us)
+
+
+def estimate(graph: Graph, profile: DeviceProfile, allow_gaps: bool = False) -> LatencyEstimate:
+    """Latency of one graph; see :meth:`Estimator.estimate`."""
+    return Estimator(profile).estimate(graph, allow_gaps)

@@ -1,0 +1,1 @@
+"""From measurements to predictors: regressions, calibration, intervals, accuracy, transfer."""

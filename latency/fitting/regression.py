@@ -1,0 +1,248 @@
+"""Fitting a regression for one kind of kernel with scikit-learn, chosen by held-out error.
+
+All candidates aim at relative error: latencies of one kind span four decades. The linear model is
+weighted by the inverse of what was measured, outliers damped by reweighting (Huber). Boosting and
+forest learn the logarithm of what the linear model leaves over: they need no depth to follow sizes,
+only to correct for what is not proportional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InvalidInput
+from ..kernels.features import MONOTONE, Matrix, matrix
+from ..kernels.kernel import Kernel
+from ..profile.regressor import Method, Regressor, Trees, named
+from .intervals import conformal_error
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+
+LEAST_KERNELS = 3  # below this there is nothing to hold out
+LEAST_FOR_ALL_FEATURES = 12  # below, only those that measure work: others fit what is accidental
+LEAST_FOR_TREES = 20
+FOLDS = 5
+HUBER = 1.345  # standard deviations within which a residual counts in full
+REWEIGHTINGS = 5
+
+
+class KernelRegression:
+    """The usual ``fit / predict / score`` for kernels of one kind.
+
+    Args:
+        seed: of folds, boosting and forest.
+
+    After ``fit``: ``regressor`` holds the numbers a profile stores, ``estimator`` what
+    scikit-learn fitted (None for the linear model).
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+        self.regressor: Regressor | None = None
+        self.estimator: Any = None
+
+    def fit(
+        self, kernels: Sequence[Kernel], latencies_us: Sequence[float] | Matrix
+    ) -> KernelRegression:
+        """Choose the best candidate by cross-validation and fit it on everything.
+
+        Raises:
+            InvalidInput: fewer than three kernels, a latency that is not positive, mixed kinds.
+        """
+        # Limits reach only what is loaded, so scikit-learn comes first.
+        import sklearn.ensemble  # noqa: F401
+        from threadpoolctl import threadpool_limits
+
+        x, y = matrix(kernels), np.asarray(latencies_us, dtype=np.float64)
+        _check(kernels, y)
+        with threadpool_limits(1):  # threads only wait for each other on tables this small
+            return self._fit(x, y)
+
+    def _fit(self, x: Matrix, y: Matrix) -> KernelRegression:
+        candidates = _candidates(len(y))
+        held_out = {method: _held_out(fit, x, y, self.seed) for method, fit in candidates.items()}
+        errors = {method: np.abs(guess / y - 1) for method, guess in held_out.items()}
+        scores = {method: float(error.mean()) for method, error in errors.items()}
+        best = min(scores, key=lambda method: scores[method])
+        self.regressor, self.estimator = candidates[best](x, y, self.seed)
+        self.regressor = _with_scores(self.regressor, scores, conformal_error(held_out[best], y))
+        return self
+
+    def predict(self, kernels: Sequence[Kernel]) -> Matrix:
+        """Microseconds."""
+        return self._fitted().predict(kernels)
+
+    def score(self, kernels: Sequence[Kernel], latencies_us: Sequence[float] | Matrix) -> float:
+        """R2, as in scikit-learn."""
+        y = np.asarray(latencies_us, dtype=np.float64)
+        residual = ((y - self.predict(kernels)) ** 2).sum()
+        return float(1 - residual / ((y - y.mean()) ** 2).sum())
+
+    def _fitted(self) -> Regressor:
+        if self.regressor is None:
+            raise InvalidInput("this regression has no numbers yet; call fit first")
+        return self.regressor
+
+
+Fitted = tuple[Regressor, Any]
+Fit = Callable[[Matrix, Matrix, int], Fitted]
+
+
+def _candidates(count: int) -> dict[Method, Fit]:
+    candidates: dict[Method, Fit] = {"non_negative_linear": _fit_linear}
+    if count >= LEAST_FOR_TREES:
+        candidates |= {"gradient_boosting": _fit_boosting, "random_forest": _fit_forest}
+    return candidates
+
+
+def _check(kernels: Sequence[Kernel], latencies_us: Matrix) -> None:
+    kinds = {kernel.kind for kernel in kernels}
+    if len(kinds) > 1:
+        raise InvalidInput(f"one regression is for one kind of kernel, got {', '.join(kinds)}")
+    if len(kernels) < LEAST_KERNELS or len(kernels) != len(latencies_us):
+        raise InvalidInput(
+            f"a regression needs at least {LEAST_KERNELS} kernels and as many latencies, "
+            f"got {len(kernels)} and {len(latencies_us)}"
+        )
+    if not (np.isfinite(latencies_us).all() and (latencies_us > 0).all()):
+        raise InvalidInput("latencies must be positive and finite")
+
+
+def _held_out(fit: Fit, x: Matrix, y: Matrix, seed: int) -> Matrix:
+    """Each kernel's prediction by a model that has not seen it."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    predicted = np.empty(len(y))
+    for fold in np.array_split(order, min(FOLDS, len(y))):
+        rest = np.setdiff1d(order, fold)
+        regressor, _ = fit(x[rest], y[rest], seed)
+        predicted[fold] = regressor.predict_features(x[fold])
+    return predicted
+
+
+def _fit_linear(x: Matrix, y: Matrix, seed: int) -> Fitted:
+    """Non-negative least squares on relative error, outliers damped."""
+    from sklearn.linear_model import LinearRegression
+
+    scale = np.maximum(x.max(axis=0), 1.0)
+    used = np.asarray(MONOTONE) | (len(y) >= LEAST_FOR_ALL_FEATURES)
+    design = np.column_stack([np.ones(len(x)), np.where(used, x / scale, 0.0)])
+    weights = np.ones(len(y))
+    coefficients = np.zeros(design.shape[1])
+    for _ in range(REWEIGHTINGS):
+        model = LinearRegression(positive=True, fit_intercept=False)
+        model.fit(design / y[:, None], np.ones(len(y)), sample_weight=weights)
+        coefficients = model.coef_
+        residual = np.abs(design @ coefficients / y - 1)
+        spread = np.median(residual) / 0.6745
+        weights = 1 / np.maximum(1, residual / max(HUBER * spread, 1e-12))
+    regressor = Regressor(
+        method="non_negative_linear",
+        scores={},
+        intercept=float(coefficients[0]),
+        coefficients=named(coefficients[1:] / scale),
+        low=named(x.min(axis=0)),
+        high=named(x.max(axis=0)),
+        error=0.0,
+        count=len(y),
+    )
+    return regressor, None
+
+
+def _fit_boosting(x: Matrix, y: Matrix, seed: int) -> Fitted:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    model = HistGradientBoostingRegressor(
+        max_iter=100,
+        max_leaf_nodes=6,
+        min_samples_leaf=1,
+        monotonic_cst=[int(monotone) for monotone in MONOTONE],
+        early_stopping=False,
+        random_state=seed,
+    )
+    return _fit_on_linear(x, y, seed, "gradient_boosting", model, boosted_trees)
+
+
+def _fit_forest(x: Matrix, y: Matrix, seed: int) -> Fitted:
+    from sklearn.ensemble import RandomForestRegressor
+
+    model = RandomForestRegressor(
+        n_estimators=40,
+        max_leaf_nodes=64,
+        max_features=0.7,
+        monotonic_cst=[int(monotone) for monotone in MONOTONE],
+        random_state=seed,
+    )
+    return _fit_on_linear(x, y, seed, "random_forest", model, forest_trees)
+
+
+def _fit_on_linear(
+    x: Matrix, y: Matrix, seed: int, method: Method, model: Any, trees: Callable[[Any], Trees]
+) -> Fitted:
+    linear, _ = _fit_linear(x, y, seed)
+    model.fit(x, np.log(y / linear.linear(x)))
+    return replace(linear, method=method, trees=trees(model)), model
+
+
+def _with_scores(regressor: Regressor, scores: dict[Method, float], error: float) -> Regressor:
+    return replace(regressor, scores={str(k): v for k, v in scores.items()}, error=error)
+
+
+def boosted_trees(model: HistGradientBoostingRegressor) -> Trees:
+    """The numbers of scikit-learn's histogram gradient boosting."""
+    nodes = [stage[0].nodes for stage in model._predictors]
+    return _joined(
+        [
+            (
+                np.where(tree["is_leaf"], -1, tree["feature_idx"].astype(int)),
+                tree["num_threshold"],
+                tree["left"].astype(int),
+                tree["right"].astype(int),
+                tree["value"],
+            )
+            for tree in nodes
+        ],
+        baseline=float(np.ravel(model._baseline_prediction)[0]),
+    )
+
+
+def forest_trees(model: RandomForestRegressor) -> Trees:
+    """The numbers of a random forest: the mean of its trees as a sum."""
+    trees = [estimator.tree_ for estimator in model.estimators_]
+    return _joined(
+        [
+            (
+                np.where(tree.children_left < 0, -1, tree.feature),
+                tree.threshold,
+                tree.children_left,
+                tree.children_right,
+                tree.value[:, 0, 0] / len(trees),
+            )
+            for tree in trees
+        ],
+        baseline=0.0,
+    )
+
+
+def _joined(trees: list[tuple[Any, Any, Any, Any, Any]], baseline: float) -> Trees:
+    """Node arrays of single trees behind each other; leaves lose what they do not use."""
+    roots: list[int] = []
+    columns: list[list[Any]] = [[], [], [], [], []]
+    for feature, threshold, left, right, value in trees:
+        first, inner = len(columns[0]), feature >= 0
+        roots.append(first)
+        new = (
+            feature,
+            np.where(inner, threshold, 0.0),
+            np.where(inner, left + first, 0),
+            np.where(inner, right + first, 0),
+            np.where(inner, 0.0, value),
+        )
+        for column, values in zip(columns, new, strict=True):
+            column.extend(values.tolist())
+    features, thresholds, lefts, rights, leaves = map(tuple, columns)
+    return Trees(tuple(roots), features, thresholds, lefts, rights, leaves, baseline)

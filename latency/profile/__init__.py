@@ -1,0 +1,1 @@
+"""DeviceProfile and its parts, as values."""

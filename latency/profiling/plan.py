@@ -1,0 +1,134 @@
+"""What profiling a device measures: kernels of a space, of detectors and networks, and heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...models.graph.arithmetic import Arithmetic, in_arithmetic
+from ...models.graph.graph import Graph
+from ...models.space import MNASFPN, Space
+from ..kernels.execution import XNNPACK, Runtime, execution_plan
+from ..kernels.kernel import Kernel, kernel_graph
+from ..profile.device_profile import Role
+from .heads import (
+    INPUT_SIZE,
+    MOBILENET_V2_CHANNELS,
+    Head,
+    distinct,
+    head_graph,
+    random_heads,
+    space_kernels,
+    spread_heads,
+)
+from .packing import Pack, pack
+from .sampled_kernels import general_kernels
+from .sampled_networks import Network, random_networks
+
+#: As little work as a model can have: what remains is the call of the interpreter.
+DISPATCH = Kernel.parse("relu6 1x1x1x16 -> 1x1x1x16")
+#: Measured throughout a campaign to see the device drift: all caches and vector units at work.
+SENTINEL = Kernel.parse("conv 1x20x20x96 -> 1x20x20x96 k3x3 s1x1 relu6")
+SENTINEL_KEY = "sentinel"
+PACK_SENTINEL_KEY = "sentinel of packs"  # the operator profile costs time of its own
+REPEAT = " again"  # behind the name of a validation head: its second measurement
+BY_OPERATOR = " by operator"  # behind the name of a calibration head: its operator profile
+
+
+@dataclass(frozen=True)
+class ProfilingPlan:
+    """What is measured.
+
+    Args:
+        space: every kernel its genotypes can need, and heads drawn from it.
+        detectors: whole models whose kernels are measured too, so that their estimates come from
+            the table.
+        general: how many kernels of networks in general are measured as well, so that any .tflite
+            can be estimated; see :mod:`.sampled_kernels`.
+        networks: how many random networks, with their kernels, are measured to calibrate on.
+        arithmetics: that general kernels, networks and detectors are measured in; each costs as
+            much as the first.
+        seed: of the heads; calibration and validation draw from different streams of it.
+        calibration_heads, validation_heads: how many; the latter are measured twice.
+        channels, input_size: of the backbone's features the heads stand on.
+        packed: kernels are measured many in one file, by the operator profile; see
+            ``docs/measuring-kernels.md``.
+        by_operator: the calibration heads are measured once more with the operator profile, so
+            that it is known what each kernel takes inside a model. Needs a tool that tells the
+            operators of different delegate partitions apart: this PC's.
+    """
+
+    space: Space = MNASFPN
+    detectors: tuple[Graph, ...] = ()
+    general: int = 0
+    networks: int = 0
+    arithmetics: tuple[Arithmetic, ...] = ("float32",)
+    seed: int = 0
+    calibration_heads: int = 24
+    validation_heads: int = 40
+    channels: tuple[int, int, int] = MOBILENET_V2_CHANNELS
+    input_size: int = INPUT_SIZE
+    runtime: Runtime = XNNPACK
+    packed: bool = False
+    by_operator: bool = False
+
+    def kernels(self) -> tuple[Kernel, ...]:
+        """Every kernel to measure alone, sorted by signature."""
+        found = {DISPATCH, *space_kernels(self.space, self.channels, self.input_size, self.runtime)}
+        networks = [network.graph for network in self.random_networks()]
+        for arithmetic in self.arithmetics:
+            networks += [in_arithmetic(graph, arithmetic) for graph in self.detectors]
+            found.update(general_kernels(self.general, self.seed, arithmetic))
+        for graph in networks:
+            found.update(execution_plan(graph, self.runtime).kernels)
+        return distinct(kernel for kernel in found if kernel.op != "foreign")
+
+    def random_networks(self) -> tuple[Network, ...]:
+        """The same ones in each arithmetic."""
+        return tuple(
+            network
+            for arithmetic in self.arithmetics
+            for network in random_networks(self.networks, self.seed, arithmetic)
+        )
+
+    def packs(self) -> tuple[Pack, ...]:
+        """The kernels in files of many; none where each is measured alone."""
+        return pack(self.kernels()) if self.packed else ()
+
+    def heads(self) -> dict[Role, tuple[Head, ...]]:
+        return {
+            "calibration": spread_heads(self.space, self.calibration_heads, 2 * self.seed),
+            "validation": random_heads(self.space, self.validation_heads, 2 * self.seed + 1),
+        }
+
+    def heads_by_operator(self) -> dict[str, Graph]:
+        """Key -> calibration head, whose operators are measured one by one."""
+        heads = self.heads()["calibration"] if self.by_operator else ()
+        return {
+            head.name + BY_OPERATOR: head_graph(head.genotype, self.channels, self.input_size)
+            for head in heads
+        }
+
+    def graphs(self) -> dict[str, Graph]:
+        """Key -> what is measured under it, but packs and operators."""
+        alone = () if self.packed else self.kernels()
+        return {
+            **{kernel.signature: kernel_graph(kernel) for kernel in alone},
+            **self.whole_models(),
+        }
+
+    def measured_keys(self) -> tuple[str, ...]:
+        """Of all that a profile holds, however its kernels are measured."""
+        kernels = (kernel.signature for kernel in self.kernels())
+        return (*kernels, *self.heads_by_operator(), *self.whole_models())
+
+    def whole_models(self) -> dict[str, Graph]:
+        """Heads, twice where they validate, and random networks."""
+        graphs = {}
+        for role, heads in self.heads().items():
+            for head in heads:
+                graph = head_graph(head.genotype, self.channels, self.input_size)
+                graphs[head.name] = graph
+                if role == "validation":
+                    graphs[head.name + REPEAT] = graph
+        graphs |= {network.name: network.graph for network in self.random_networks()}
+        return graphs

@@ -1,0 +1,103 @@
+"""measurements.db: every raw run of every device, appended as it happens and never changed.
+
+SQLite in write-ahead mode: a run that :meth:`MeasurementStore.append` has returned from survives
+``kill -9``, two processes may write at once, and devices live side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from datetime import datetime
+from itertools import pairwise
+from typing import TypeVar
+
+import msgspec
+
+from ...android_harness.measurement import DeviceInfo, Run
+from ...errors import InvalidInput
+from ...storage.sqlite_file import DatabaseFile
+
+T = TypeVar("T")
+
+
+class MeasurementStore(DatabaseFile):
+    """Raw runs in one file."""
+
+    WHAT = "measurement store"
+    APPLICATION_ID = 0x4D46504E  # "MFPN"
+    SCHEMA = 1
+    TABLES = (
+        """CREATE TABLE device (
+            id INTEGER PRIMARY KEY,
+            info TEXT NOT NULL UNIQUE           -- DeviceInfo as JSON
+        )""",
+        """CREATE TABLE run (
+            id INTEGER PRIMARY KEY,
+            device INTEGER NOT NULL REFERENCES device(id),
+            key TEXT NOT NULL,                  -- a kernel's signature or a model's name
+            run TEXT NOT NULL,                  -- Run as JSON: all samples, telemetry, error
+            recorded TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
+        )""",
+        "CREATE INDEX run_of_device ON run (device, key)",
+    )
+
+    def append(self, device: DeviceInfo, key: str, run: Run) -> None:
+        """Keep one run for good."""
+        info = _device_json(device)
+        with self._clear_errors():
+            self._database.execute("INSERT OR IGNORE INTO device (info) VALUES (?)", (info,))
+            self._database.execute(
+                "INSERT INTO run (device, key, run) SELECT id, ?, ? FROM device WHERE info = ?",
+                (key, msgspec.json.encode(run).decode(), info),
+            )
+
+    def devices(self) -> tuple[DeviceInfo, ...]:
+        """In the order in which they were first seen."""
+        with self._clear_errors():
+            rows = self._database.execute("SELECT info FROM device ORDER BY id").fetchall()
+        return tuple(self._decode(info, DeviceInfo) for (info,) in rows)
+
+    def runs(self, device: DeviceInfo) -> dict[str, tuple[Run, ...]]:
+        """Key -> its runs in the order in which they were made."""
+        found: dict[str, list[Run]] = {}
+        with self._clear_errors():
+            rows = self._database.execute(
+                "SELECT key, run FROM run JOIN device ON device.id = run.device "
+                "WHERE info = ? ORDER BY run.id",
+                (_device_json(device),),
+            ).fetchall()
+        for key, run in rows:
+            found.setdefault(key, []).append(self._decode(run, Run))
+        return {key: tuple(runs) for key, runs in found.items()}
+
+    def device_s(self, device: DeviceInfo, keys: Container[str]) -> float:
+        """Seconds that the visits to some keys took, of all campaigns together.
+
+        A visit lasts from the end of the one before to its own. The first of a campaign has none
+        before it; that is always the sentinel, so give no sentinel's key.
+        """
+        with self._clear_errors():
+            rows = self._database.execute(
+                "SELECT key, recorded FROM run JOIN device ON device.id = run.device "
+                "WHERE info = ? ORDER BY run.id",
+                (_device_json(device),),
+            ).fetchall()
+        ends = [(key, datetime.fromisoformat(recorded.rstrip("Z"))) for key, recorded in rows]
+        return sum(
+            (end - begin).total_seconds()
+            for (_, begin), (key, end) in pairwise(ends)
+            if key in keys
+        )
+
+    def _decode(self, text: str, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(text, type=kind)
+        except msgspec.MsgspecError as error:
+            raise InvalidInput(
+                f"{self.path} holds a damaged {kind.__name__}: {error}; restore the file from a "
+                "copy, or start a new one"
+            ) from None
+
+
+def _device_json(device: DeviceInfo) -> str:
+    return msgspec.json.encode(device).decode()

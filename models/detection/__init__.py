@@ -1,0 +1,1 @@
+"""Anchors, box codes, assignment of targets, losses and suppression."""

@@ -1,0 +1,1 @@
+"""COCO's average precision of a training run or of a .tflite."""

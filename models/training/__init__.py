@@ -1,0 +1,1 @@
+"""Training a detector, its recipes, its folder, and backbones to start from."""

@@ -1,0 +1,166 @@
+"""How detectors are trained, as a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ...errors import InvalidInput
+from ..data.pipeline import NO_AUGMENTATION, Augmentation
+
+DROP = 0.1  # factor of the learning rate at each drop
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """One way to train.
+
+    Args:
+        name: as the command line spells it.
+        source: where the values come from.
+        batch_size: images per step.
+        unit: of the durations ``length``, ``warmup`` and ``drops``.
+        length: of the whole training.
+        learning_rate: at the end of the linear warm-up from 0.
+        warmup: duration of the warm-up.
+        schedule: ``cosine`` falls to 0 at the end; ``drops`` multiplies by 0.1 at each drop.
+        drops: when.
+        optimizer: ``sgd`` (momentum 0.9) or ``adam``.
+        clip_norm: limit of the gradient's norm over all weights, or None.
+        norm_momentum: of every batch norm instead of the graph's own; a short training never fills
+            averages made for a long one.
+        augmentation: of the images.
+    """
+
+    name: str
+    source: str
+    batch_size: int
+    unit: Literal["epochs", "steps"]
+    length: float
+    learning_rate: float
+    warmup: float
+    schedule: Literal["cosine", "drops"]
+    drops: tuple[float, ...] = ()
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    clip_norm: float | None = None
+    norm_momentum: float | None = None
+    augmentation: Augmentation = Augmentation()  # noqa: RUF009 - frozen
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1 or self.length <= 0 or self.learning_rate <= 0:
+            raise InvalidInput(
+                f"recipe {self.name!r} needs a positive batch size, length and learning rate, got "
+                f"{self.batch_size}, {self.length} and {self.learning_rate}"
+            )
+        if not 0 <= self.warmup <= self.length:
+            raise InvalidInput(
+                f"recipe {self.name!r}: the warm-up ({self.warmup} {self.unit}) must not be "
+                f"longer than the training ({self.length})"
+            )
+
+    def steps_per_epoch(self, images: int) -> int:
+        """Whole batches in a dataset, at least 1."""
+        return max(images // self.batch_size, 1)
+
+    def steps(self, images: int) -> int:
+        """Of the whole training, on a dataset of that many images."""
+        return max(round(self.length * self._unit_steps(images)), 1)
+
+    def rate(self, step: int, images: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        unit = self._unit_steps(images)
+        warmup, total = self.warmup * unit, self.steps(images)
+        if step < warmup:
+            return self.learning_rate * (step + 1) / (math.floor(warmup) + 1)
+        if self.schedule == "cosine":
+            done = (step - warmup) / max(total - warmup, 1)
+            return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
+        passed = sum(step >= drop * unit for drop in self.drops)
+        return self.learning_rate * DROP**passed
+
+    def _unit_steps(self, images: int) -> int:
+        return self.steps_per_epoch(images) if self.unit == "epochs" else 1
+
+
+PAPER = "Chen et al. 2020, MnasFPN"
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            "val2017",
+            source=f"{PAPER}, section 4.1: the setup of Table 3",
+            batch_size=64,
+            unit="epochs",
+            length=150,
+            learning_rate=0.04,
+            warmup=1,
+            schedule="drops",
+            drops=(120, 140),
+            clip_norm=10.0,
+        ),
+        Recipe(
+            "test-dev",
+            source=f"{PAPER}, section 4.1: the setup of Table 1",
+            batch_size=1024,
+            unit="steps",
+            length=100_000,
+            learning_rate=4.0,
+            warmup=2_000,
+            schedule="cosine",
+        ),
+        Recipe(
+            "proxy",
+            source=f"{PAPER}, section 4.1: the proxy task of the search",
+            batch_size=64,
+            unit="epochs",
+            length=20,
+            learning_rate=0.04,
+            warmup=1,
+            schedule="drops",
+            drops=(16,),
+            clip_norm=10.0,
+        ),
+        Recipe(
+            "finetune",
+            source="this project: small datasets from trained weights",
+            batch_size=16,
+            unit="epochs",
+            length=30,
+            learning_rate=2e-3,
+            warmup=1,
+            schedule="cosine",
+            optimizer="adam",
+            clip_norm=10.0,
+            norm_momentum=0.9,
+        ),
+        Recipe(
+            "digits",
+            source="this project: generated digits; mirrored digits are others, so none are",
+            batch_size=16,
+            unit="steps",
+            length=300,
+            learning_rate=5e-3,
+            warmup=30,
+            schedule="cosine",
+            optimizer="adam",
+            clip_norm=10.0,
+            norm_momentum=0.9,
+            augmentation=NO_AUGMENTATION,
+        ),
+    )
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe of that name.
+
+    Raises:
+        InvalidInput: there is none; the message lists those that are.
+    """
+    try:
+        return RECIPES[name]
+    except KeyError:
+        raise InvalidInput(
+            f"no training recipe is called {name!r}; known: {', '.join(RECIPES)}"
+        ) from None

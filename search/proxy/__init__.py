@@ -1,0 +1,1 @@
+"""What a candidate is worth before anybody trains it in full."""

@@ -1,0 +1,1 @@
+"""Files that appear whole, SQLite files, and what is kept between runs."""

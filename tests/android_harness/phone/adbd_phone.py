@@ -1,0 +1,199 @@
+"""A phone without a phone: the real adbd, Android's shell and tools, and stand-ins for the rest.
+
+What is real: adb server, adbd, its protocol, mksh and toybox, processes, files, signals, a full
+disk. What stands in: system properties, ``dumpsys``, ``settings``, ``taskset`` (there are fewer
+cores here than on the phone) and a ``/sys`` tree of plain files.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mnasfpn.android_harness.phone.adb import AdbDevice
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Cores that share a clock: ``first`` to ``last``, frequencies in kHz, ascending."""
+
+    first: int
+    last: int
+    khz: tuple[int, ...]
+
+
+BIG_LITTLE = (Cluster(0, 3, (300000, 1766400)), Cluster(4, 7, (710400, 1612800, 2457600)))
+PROPERTIES = {
+    "ro.product.manufacturer": "Example",
+    "ro.product.model": "Phone of Files",
+    "ro.soc.model": "EX100",
+    "ro.build.version.release": "13",
+    "ro.build.id": "EX1A.230101.001",
+    "ro.product.cpu.abi": "arm64-v8a",
+    "ro.boot.qemu": "1",
+    "sys.boot_completed": "1",
+}
+STATE = {
+    "battery_level": "87",
+    "usb_powered": "true",
+    "thermal_status": "0",
+    "khz": "2457600",
+    "wakefulness": "Asleep",
+    "settings/global/stay_on_while_plugged_in": "0",
+}
+
+
+def free_port() -> int:
+    """A loopback port outside the range that adb scans for emulators."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port if not 5550 <= port <= 5600 else free_port()
+
+
+def why_no_phone() -> str:
+    """Why such a phone cannot be started on this machine; empty when it can."""
+    for program in ("unshare", "chroot", "apt-get", "dpkg-deb"):
+        if not shutil.which(program):
+            return f"a phone without a phone needs {program}"
+    user = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
+    tried = subprocess.run(
+        ["unshare", *user, "--mount", "--pid", "--fork", "true"], capture_output=True, text=True
+    )
+    if tried.returncode:
+        return f"this machine allows no name spaces: {tried.stderr.strip()}"
+    installed = subprocess.run([HERE / "install"], capture_output=True, text=True)
+    why = installed.stderr.strip()[-300:] or f"tests/phone/install exits {installed.returncode}"
+    return why if installed.returncode else ""
+
+
+@dataclass
+class Phone:
+    """One phone in a folder of its own; ``serial`` is what adb calls it.
+
+    Args:
+        folder: everything the phone has; kept when it is stopped, as flash memory is.
+        disk: size of /data/local/tmp for a phone that is nearly full, such as ``2m``.
+    """
+
+    folder: Path
+    clusters: Sequence[Cluster] = BIG_LITTLE
+    properties: Mapping[str, str] = field(default_factory=dict)
+    disk: str = ""
+    port: int = field(default_factory=free_port)
+    process: subprocess.Popen[bytes] | None = None
+
+    def __post_init__(self) -> None:
+        write_sysfs(self.folder / "sys", self.clusters)
+        (self.folder / "system").mkdir(parents=True, exist_ok=True)
+        self.set_properties(self.properties)
+        for name, value in STATE.items():
+            self.set_state(name, value)
+
+    @property
+    def serial(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def tmp(self) -> Path:
+        """The phone's /data/local/tmp, unless it has a ``disk`` of its own."""
+        return self.folder / "data/local/tmp"
+
+    def set_state(self, name: str, value: str) -> None:
+        path = self.folder / "data/phone" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(value + "\n")
+
+    def get_state(self, name: str) -> str:
+        return (self.folder / "data/phone" / name).read_text().strip()
+
+    def set_properties(self, properties: Mapping[str, str]) -> None:
+        lines = [f"{key}={value}\n" for key, value in {**PROPERTIES, **properties}.items()]
+        (self.folder / "system/build.prop").write_text("".join(lines))
+
+    def processes(self) -> list[str]:
+        """Command lines of all that runs on the phone, but for init, adbd and who is asking."""
+        asking = "ps -A -o ARGS"
+        _, init, *lines = AdbDevice(self.serial).shell(asking).stdout.splitlines()
+        assert init.startswith("bash ")
+        return [line for line in lines if not line.endswith("/adbd") and line != asking]
+
+    def becomes_idle(self, patience_s: float = 60) -> bool:
+        """Whether nothing but the phone itself runs on it, now or soon."""
+        deadline = time.monotonic() + patience_s
+        while self.processes():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.05)
+        return True
+
+    def start(self) -> Phone:
+        environment = dict(os.environ, PHONE_DISK=self.disk)
+        log = (self.folder / "device.log").open("ab")
+        with log:
+            self.process = subprocess.Popen(
+                [HERE / "device", self.folder, str(self.port)],
+                env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+        deadline = time.monotonic() + 60
+        while not self._listens():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                said = (self.folder / "device.log").read_text(errors="replace")
+                raise RuntimeError(f"the phone did not start: {said[-500:]}")
+            time.sleep(0.02)
+        return self
+
+    def stop(self) -> None:
+        """Gone at once with all its processes: unplugged, or the battery is empty."""
+        if self.process:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def _listens(self) -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def write_sysfs(root: Path, clusters: Sequence[Cluster]) -> None:
+    """The part of ``/sys`` that is read: cores, clocks and thermal zones."""
+    cpus = root / "devices/system/cpu"
+    for cluster in clusters:
+        policy = cpus / f"cpufreq/policy{cluster.first}"
+        members = range(cluster.first, cluster.last + 1)
+        _write(
+            policy,
+            {
+                "cpuinfo_max_freq": cluster.khz[-1],
+                "cpuinfo_min_freq": cluster.khz[0],
+                "scaling_max_freq": cluster.khz[-1],
+                "scaling_min_freq": cluster.khz[0],
+                "scaling_cur_freq": cluster.khz[-1],
+                "scaling_governor": "schedutil",
+                "related_cpus": " ".join(map(str, members)),
+                "stats/time_in_state": "\n".join(f"{khz} 100" for khz in cluster.khz),
+            },
+        )
+        for cpu in members:
+            (cpus / f"cpu{cpu}").mkdir(parents=True, exist_ok=True)
+            link = cpus / f"cpu{cpu}/cpufreq"
+            if not link.is_symlink():
+                link.symlink_to(f"../cpufreq/policy{cluster.first}")
+    for number, (kind, value) in enumerate({"cpu-1-0": 41500, "battery": 285, "soc": 87}.items()):
+        _write(root / f"class/thermal/thermal_zone{number}", {"type": kind, "temp": value})
+
+
+def _write(folder: Path, files: Mapping[str, object]) -> None:
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{content}\n")

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mnasfpn.errors import InvalidProfile
+from mnasfpn.latency.profile.device_profile import (
+    DeviceProfile,
+    from_json,
+    load_profile,
+    save_profile,
+    to_json,
+)
+
+
+def test_a_profile_comes_back_as_it_was(fitted: DeviceProfile, tmp_path: Path) -> None:
+    save_profile(fitted, tmp_path / "p.json")
+    assert load_profile(tmp_path / "p.json") == fitted
+
+
+def test_rows_stand_on_lines_of_their_own(fitted: DeviceProfile) -> None:
+    lines = to_json(fitted).splitlines()
+    for row in fitted.table:
+        assert sum(json.dumps(row.kernel) in line for line in lines) == 1
+
+
+def damaged(profile: DeviceProfile, path: str, value: object) -> str:
+    """The profile's JSON with one field changed; ``...`` takes it away."""
+    document = json.loads(to_json(profile))
+    *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
+    place = document
+    for key in parents:
+        place = place[key]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("schema", 99, "schema 99, this version of mnasfpn reads 2"),
+        ("schema", ..., "missing required field `schema`"),
+        ("device", ..., "missing required field `device`"),
+        ("device.cores", "big", r"\$\.device\.cores"),
+        ("table.3.latency_us", "fast", r"\$\.table\[3\]\.latency_us"),
+        ("table.3.latency_us", -1.0, r"'latency_us' must be positive.*\$\.table\[3\]"),
+        ("table.3.latency_us", ..., r"missing required field `latency_us` - at `\$\.table\[3\]`"),
+        ("table.0.kernel", "conv?", "not a kernel's signature"),
+        ("runtime", "tensorrt", "no runtime is called 'tensorrt'"),
+        ("provenance", "guessed", r"\$\.provenance"),
+        ("calibration.families.add.factor", -1.0, "'factor' must not be negative.*families"),
+        ("heads.0.genotype.blocks.0.level", 9, r"level 9 cannot be reached.*\$\.heads"),
+        ("regressors.conv_1x1.coefficients", [1.0], r"Expected `object`.*coefficients"),
+        ("regressors.conv_1x1.coefficients", {"colour": 1.0}, r"unknown features colour; known"),
+        ("regressors.conv_1x1.coefficients", {"pixels": -1.0}, r"must not be negative"),
+        ("regressors.conv_1x1.error", -0.1, "must not be negative"),
+        ("calibration.error", -0.1, "'error' must not be negative"),
+        ("calibration.coverage", 90, "'coverage' is a probability, got 90"),
+        ("dispatch_us", -2.0, "'dispatch_us' must not be negative"),
+    ],
+)
+def test_a_damaged_profile_names_the_field(fitted, path, value, message) -> None:
+    with pytest.raises(InvalidProfile, match=message):
+        from_json(damaged(fitted, path, value))
+
+
+def test_a_kernel_with_two_rows_is_refused(fitted: DeviceProfile) -> None:
+    rows = json.loads(to_json(fitted))["table"]
+    with pytest.raises(InvalidProfile, match="two rows"):
+        from_json(damaged(fitted, "table", [*rows, rows[0]]))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "profile", '{"schema": 2}', "\x00\x01"])
+def test_what_is_no_profile_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.json"
+    path.write_text(text)
+    with pytest.raises(InvalidProfile, match=r"p\.json is not a device profile"):
+        load_profile(path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidProfile, match="mnasfpn profile"):
+        load_profile(tmp_path / "none.json")

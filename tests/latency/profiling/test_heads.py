@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from mnasfpn.errors import InvalidInput
+from mnasfpn.latency.kernels.execution import execution_plan
+from mnasfpn.latency.profiling.heads import (
+    Head,
+    head_graph,
+    random_heads,
+    space_kernels,
+    spread_heads,
+)
+from mnasfpn.models.genotype import LEVELS
+from mnasfpn.models.graph.costs import cost
+from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space, sample
+
+SPACES = (MNASFPN, NO_EXPAND, CONN_SEARCH, replace(MNASFPN, name="no-sdo", sdo=False))
+
+
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+def test_every_kernel_of_any_random_head_is_among_those_measured(space: Space) -> None:
+    measured = set(space_kernels(space))
+    for head in random_heads(space, 40, seed=3):
+        assert set(execution_plan(head_graph(head.genotype)).kernels) <= measured
+
+
+def test_nothing_is_measured_that_no_head_needs() -> None:
+    small = Space("small", channels=(16,), kernels=(3,), expansions=(32,), internal_blocks=3)
+    needed = set()
+    for head in random_heads(small, 400, seed=0):
+        needed.update(execution_plan(head_graph(head.genotype)).kernels)
+    assert set(space_kernels(small)) == needed
+
+
+def test_heads_are_the_same_for_the_same_seed_and_differ_for_another() -> None:
+    assert random_heads(MNASFPN, 5, 1) == random_heads(MNASFPN, 8, 1)[:5]
+    first = {head.genotype for head in random_heads(MNASFPN, 20, 1)}
+    assert len(first) == 20
+    assert not first & {head.genotype for head in random_heads(MNASFPN, 20, 2)}
+    assert {head.genotype.repeats for head in random_heads(MNASFPN, 40, 1)} == {3, 4, 5}
+
+
+def test_samples_are_uniform_over_every_decision() -> None:
+    rng = np.random.default_rng(0)
+    drawn = [sample(CONN_SEARCH, rng, 4) for _ in range(2000)]
+    blocks = [block for genotype in drawn for block in genotype.blocks]
+    decisions = {
+        "channels": ([genotype.channels for genotype in drawn], CONN_SEARCH.channels),
+        "kernel": ([block.kernel for block in blocks], CONN_SEARCH.kernels),
+        "expansion": ([block.expansion for block in blocks], CONN_SEARCH.expansions),
+        "degree": ([len(block.inputs) for block in blocks], CONN_SEARCH.in_degrees),
+        "level": ([block.level for g in drawn for block in g.blocks[:5]], LEVELS),
+        "first output": ([genotype.blocks[5].level for genotype in drawn], LEVELS),
+        "input": ([i for genotype in drawn for i in genotype.blocks[4].inputs], range(8)),
+    }
+    for name, (values, choices) in decisions.items():
+        share = np.array([values.count(choice) for choice in choices]) / len(values)
+        error = 4 * np.sqrt(1 / len(choices) / len(values))  # four standard deviations at most
+        assert np.abs(share - 1 / len(choices)).max() < error, name
+
+
+def test_a_space_without_choices_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="at least one choice of kernels"):
+        Space("empty", kernels=())
+    with pytest.raises(InvalidInput, match="internal blocks"):
+        Space("negative", internal_blocks=-1)
+
+
+def test_spread_heads_reach_from_the_lightest_to_the_heaviest_that_were_drawn() -> None:
+    drawn = random_heads(MNASFPN, 4 * 24, seed=5)
+    chosen = spread_heads(MNASFPN, 24, seed=5)
+    assert len(set(chosen)) == 24
+    assert set(chosen) <= set(drawn)
+
+    def logarithms(heads: Sequence[Head]) -> list[float]:
+        return sorted(math.log(cost(head_graph(head.genotype)).madds) for head in heads)
+
+    work, of_all = logarithms(chosen), logarithms(drawn)
+    assert (work[0], work[-1]) == (of_all[0], of_all[-1])
+    even = (work[-1] - work[0]) / 23
+    assert max(after - before for before, after in pairwise(work)) < 3 * even
+
+
+def test_too_few_heads_to_spread_are_drawn_at_random() -> None:
+    assert spread_heads(MNASFPN, 7, seed=5) == random_heads(MNASFPN, 7, seed=5)

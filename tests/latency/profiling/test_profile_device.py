@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnasfpn.android_harness.measurement import UNREADABLE, Run
+from mnasfpn.android_harness.protocol import HOST
+from mnasfpn.errors import InvalidInput, JobFailed, StableDeviceError
+from mnasfpn.latency.estimate.estimate import Estimator
+from mnasfpn.latency.fitting.fit import fit
+from mnasfpn.latency.kernels.execution import execution_plan
+from mnasfpn.latency.kernels.kernel import Kernel
+from mnasfpn.latency.profile.device_profile import DeviceProfile
+from mnasfpn.latency.profiling.heads import head_graph
+from mnasfpn.latency.profiling.plan import DISPATCH, REPEAT, SENTINEL_KEY, ProfilingPlan
+from mnasfpn.latency.profiling.profile_device import profile_device, quick
+from mnasfpn.latency.profiling.store import MeasurementStore
+from mnasfpn.models.published import published
+
+
+@pytest.mark.slow
+def test_without_noise_the_whole_law_is_recovered(tiny_plan, synthetic, protocol, tmp_path) -> None:
+    plan = replace(tiny_plan, calibration_heads=30)
+    with MeasurementStore(tmp_path / "m.db") as store:
+        fitted = fit(profile_device(synthetic(plan), plan, store, protocol))
+    assert fitted.validation is not None
+    assert fitted.validation.accuracy.r2.value > 0.995
+    assert fitted.validation.accuracy.within_5.value == 1
+    assert fitted.calibration is not None
+    # Kernels are cold in a model, and the depthwise ones dominate: what they cost is identified.
+    assert _in_models(fitted, "depthwise_conv") == pytest.approx(1.3, abs=0.1)
+    assert 15 < fitted.calibration.partition_us < 45
+
+
+def _in_models(profile: DeviceProfile, kind: str) -> float:
+    """What kernels of a kind cost in the validation heads, over what they cost alone."""
+    estimator = Estimator(profile)
+    inside_us = alone_us = 0.0
+    for head in profile.heads_for("validation"):
+        plan = execution_plan(head_graph(head.genotype, head.channels, head.input_size))
+        share = estimator.cold_share(plan)
+        found = [estimator.kernel(kernel) for kernel in plan.kernels if kernel.kind == kind]
+        inside_us += sum(each.warm_us + share * each.cold_us for each in found)
+        alone_us += sum(each.net_us for each in found)
+    return inside_us / alone_us
+
+
+def test_with_noise_the_error_stays_near_the_noise_floor(fitted: DeviceProfile) -> None:
+    validation = fitted.validation
+    assert validation is not None
+    assert validation.noise_floor is not None
+    assert validation.accuracy.r2.value > 0.98  # from 12 heads of much the same latency
+    assert validation.accuracy.within_10.value == 1
+    assert validation.interval_coverage >= 0.75  # 0.9 claimed; 12 heads
+    assert {point.name for point in validation.points} == {
+        head.name for head in fitted.heads_for("validation")
+    }
+
+
+def test_intervals_hold_about_as_often_as_they_say(measured, synthetic, tiny_plan) -> None:
+    """Many validation heads, against the law itself with the same noise."""
+    fitted = fit(measured)
+    device = synthetic(tiny_plan, noise=0.01)
+    from mnasfpn.latency.estimate.estimate import Estimator
+    from mnasfpn.latency.profiling.heads import head_graph, random_heads
+
+    estimator = Estimator(fitted)
+    inside = []
+    for head in random_heads(tiny_plan.space, 150, seed=99):
+        graph = head_graph(head.genotype, tiny_plan.channels, tiny_plan.input_size)
+        found = estimator.estimate(graph)
+        inside.append(found.low_ms <= device.latency_us(graph) / 1e3 <= found.high_ms)
+    assert np.mean(inside) >= 0.75
+
+
+def test_calibration_and_validation_share_no_head(tiny_plan: ProfilingPlan) -> None:
+    heads = tiny_plan.heads()
+    assert not {head.genotype for head in heads["calibration"]} & {
+        head.genotype for head in heads["validation"]
+    }
+
+
+def test_validation_heads_decide_nothing(measured: DeviceProfile, fitted: DeviceProfile) -> None:
+    """Had they been other heads with other latencies, the fit would be the same."""
+    other = tuple(
+        replace(head, latency_ms=7 * head.latency_ms) if head.role == "validation" else head
+        for head in measured.heads
+    )
+    again = fit(replace(measured, heads=other))
+    assert again.calibration == fitted.calibration
+    assert again.regressors == fitted.regressors
+    assert again.validation != fitted.validation
+
+
+class StopsAfter:
+    """A device that is unplugged for good after some visits."""
+
+    def __init__(self, device, visits: int) -> None:
+        self.device, self.visits = device, visits
+
+    def describe(self):
+        return self.device.describe()
+
+    def telemetry(self):
+        return self.device.telemetry()
+
+    def run_round(self, jobs, settings, round_number) -> Iterator:
+        for found in self.device.run_round(jobs, settings, round_number):
+            if self.visits == 0:
+                raise StableDeviceError("unplugged")
+            self.visits -= 1
+            yield found
+
+
+def test_interrupted_it_goes_on_and_measures_nothing_twice(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    first, second, third = (synthetic(tiny_plan) for _ in range(3))
+    with (
+        MeasurementStore(tmp_path / "m.db") as store,
+        pytest.raises(StableDeviceError, match="unplugged"),
+    ):
+        profile_device(StopsAfter(first, 250), tiny_plan, store, protocol)
+    seen = []
+    with MeasurementStore(tmp_path / "m.db") as store:
+        profile = profile_device(
+            second,
+            tiny_plan,
+            store,
+            protocol,
+            progress=lambda done, needed, key: seen.append((done, needed)),
+        )
+        assert profile_device(third, tiny_plan, store, protocol) == profile
+    keys = set(tiny_plan.graphs())
+    stored = Counter(key for key in first.visited[:250] + second.visited if key in keys)
+    assert set(stored) == keys
+    assert set(stored.values()) == {protocol.rounds}
+    assert third.visited == []
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert seen[-1] == (protocol.rounds * len(keys),) * 2
+
+
+class RejectsPools:
+    """A device whose runtime cannot run one kind of kernel alone."""
+
+    def __init__(self, device, key_part: str) -> None:
+        self.device, self.key_part = device, key_part
+
+    describe = property(lambda self: self.device.describe)
+    telemetry = property(lambda self: self.device.telemetry)
+
+    def run_round(self, jobs, settings, round_number) -> Iterator:
+        for job, run in self.device.run_round(jobs, settings, round_number):
+            if job.key.startswith(self.key_part):
+                run = Run(run.round, run.position, error="unsupported")
+            yield job, run
+
+
+def test_a_kernel_that_fails_leaves_no_row_and_the_rest_stands(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    with MeasurementStore(tmp_path / "m.db") as store:
+        device = RejectsPools(synthetic(tiny_plan), "sigmoid")
+        profile = profile_device(device, tiny_plan, store, protocol)
+    kinds = {Kernel.parse(row.kernel).kind for row in profile.table}
+    assert "sigmoid" not in kinds
+    assert "depthwise_conv" in kinds
+
+
+def test_a_device_that_runs_nothing_is_an_error(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    with (
+        MeasurementStore(tmp_path / "m.db") as store,
+        pytest.raises(JobFailed, match="runs no model at all"),
+    ):
+        profile_device(RejectsPools(synthetic(tiny_plan), ""), tiny_plan, store, protocol)
+
+
+def test_two_devices_share_a_store(tiny_plan, synthetic, protocol, tmp_path: Path) -> None:
+    with MeasurementStore(tmp_path / "m.db") as store:
+        slow = synthetic(tiny_plan, dispatch_us=50.0, serial="slow")
+        profiles = [
+            profile_device(device, tiny_plan, store, protocol)
+            for device in (synthetic(tiny_plan), slow)
+        ]
+    assert [profile.dispatch_us for profile in profiles] == pytest.approx([2.2, 50.2], rel=0.01)
+
+
+def test_a_plan_names_what_it_measures(tiny_plan: ProfilingPlan) -> None:
+    plan = replace(tiny_plan, detectors=(published("mobilenetv2-mnasfpn").graph(),))
+    keys = set(plan.graphs())
+    assert SENTINEL_KEY not in keys
+    assert DISPATCH.signature in keys
+    assert "conv 1x320x320x3 -> 1x160x160x32 k3x3 s2x2 relu6" in keys
+    repeats = [key for key in keys if key.endswith(REPEAT)]
+    assert len(repeats) == plan.validation_heads
+
+
+def test_a_quick_protocol_never_asks_for_more(protocol) -> None:
+    assert (quick(HOST).rounds, quick(HOST).runs) == (4, 3)
+    assert quick(HOST).min_cpu_per_wall == HOST.min_cpu_per_wall
+    assert replace(quick(protocol), name=protocol.name, extra_rounds=3, warmup_runs=3) == protocol
+
+
+def test_too_few_heads_are_refused(measured: DeviceProfile) -> None:
+    with pytest.raises(InvalidInput, match="at least 5 measured models"):
+        fit(replace(measured, heads=measured.heads_for("validation")))
+    with pytest.raises(InvalidInput, match="at least 5 held-out"):
+        fit(replace(measured, heads=measured.heads_for("calibration")))
+
+
+class CannotRun:
+    """A device on which one model never works."""
+
+    def __init__(self, device, key: str) -> None:
+        self.device, self.key = device, key
+        self.describe, self.telemetry = device.describe, device.telemetry
+
+    def run_round(self, jobs, settings, round_number) -> Iterator:
+        for job, run in self.device.run_round(jobs, settings, round_number):
+            if job.key == self.key:
+                run = Run(run.round, run.position, error="no memory")
+            yield job, run
+
+
+def test_what_could_not_be_measured_is_in_the_profile_with_the_reason(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    kernel = tiny_plan.kernels()[0].signature
+    with MeasurementStore(tmp_path / "m.db") as store:
+        profile = profile_device(
+            CannotRun(synthetic(tiny_plan), kernel), tiny_plan, store, protocol
+        )
+    assert profile.measuring.failed == {kernel: "no memory"}
+    assert kernel not in {row.kernel for row in profile.table}
+
+
+def test_a_device_without_a_name_goes_by_its_processor(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    device = synthetic(tiny_plan)
+    known = replace(device.describe(), model=UNREADABLE, soc="Some CPU @ 2 GHz")
+    device.describe = lambda: known
+    with MeasurementStore(tmp_path / "m.db") as store:
+        profile = profile_device(device, tiny_plan, store, protocol)
+    assert profile.name == f"Some CPU @ 2 GHz ({known.serial})"
+    assert profile.measuring.failed == {}
+    assert profile.measuring.statistic.startswith(f"{protocol.quantile:g} quantile of")

@@ -1,0 +1,163 @@
+"""Profiling with packed kernels: the table is what the operator profile says, and is resumable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mnasfpn.android_harness.device import Job, RunSettings
+from mnasfpn.android_harness.host.operator_profile import (
+    ACTIVATION_APART,
+    XNNPACK_ACTIVATION,
+    XNNPACK_NAMES,
+)
+from mnasfpn.android_harness.measurement import OpTiming, Run
+from mnasfpn.errors import BenchmarkOutputError
+from mnasfpn.latency.fitting.fit import fit
+from mnasfpn.latency.kernels.execution import ExecutionPlan, execution_plan
+from mnasfpn.latency.kernels.kernel import Kernel
+from mnasfpn.latency.profiling.heads import head_graph
+from mnasfpn.latency.profiling.packing import XNNPACK_ROUNDING_US
+from mnasfpn.latency.profiling.plan import (
+    BY_OPERATOR,
+    PACK_SENTINEL_KEY,
+    SENTINEL_KEY,
+    ProfilingPlan,
+)
+from mnasfpn.latency.profiling.profile_device import profile_device
+from mnasfpn.latency.profiling.store import MeasurementStore
+from mnasfpn.models.graph.graph import Graph
+from mnasfpn.models.tflite.schema import BUILTIN, NAMES
+
+
+class Profiled:
+    """The synthetic device with an operator profile that obeys the same law."""
+
+    def __init__(self, device, plan: ProfilingPlan, times_called: int = 1) -> None:
+        self.inner, self.times_called = device, times_called
+        self.graphs: dict[str, Graph] = {packed.key: packed.graph for packed in plan.packs()}
+        self.graphs |= plan.heads_by_operator()
+        self.inner.graphs = plan.graphs() | self.graphs | self.inner.graphs
+        self.inner.graphs[PACK_SENTINEL_KEY] = self.inner.graphs[SENTINEL_KEY]
+
+    def describe(self):
+        return self.inner.describe()
+
+    def telemetry(self):
+        return self.inner.telemetry()
+
+    def run_round(
+        self, jobs: Sequence[Job], settings: RunSettings, round_number: int
+    ) -> Iterator[tuple[Job, Run]]:
+        for job, run in self.inner.run_round(jobs, settings, round_number):
+            if settings.op_profile:
+                rows = tuple(self.rows(execution_plan(self.inner.graphs[job.key])))
+                stats = {"median": sum(row.mean_us for row in rows), "count": settings.runs}
+                yield job, replace(run, samples_us=(), stats_us=stats, op_profile=rows)
+            else:
+                yield job, run
+
+    def rows(self, plan: ExecutionPlan) -> Iterator[OpTiming]:
+        for partition in plan.partitions:
+            for step in partition.steps:
+                kernel, us = step.kernel, self.inner.kernel_us(step.kernel)
+                names = [NAMES[BUILTIN[kernel.op]]]
+                if partition.delegated:
+                    names = [XNNPACK_NAMES[kernel.op][0]]
+                    if kernel.activation and kernel.op in ACTIVATION_APART:
+                        names.append(XNNPACK_ACTIVATION)
+                    us -= len(names) * XNNPACK_ROUNDING_US
+                for name in names:
+                    yield OpTiming(name, name, us / len(names), self.times_called)
+
+
+@pytest.fixture
+def packed_plan(tiny_plan: ProfilingPlan) -> ProfilingPlan:
+    return replace(tiny_plan, packed=True)
+
+
+def test_the_table_is_what_the_profile_says_without_any_call(
+    packed_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    device = Profiled(synthetic(packed_plan), packed_plan)
+    with MeasurementStore(tmp_path / "m.db") as store:
+        profile = profile_device(device, packed_plan, store, protocol)
+    assert profile.dispatch_us == 0
+    assert len(profile.table) == len(packed_plan.kernels())
+    for row in profile.table:
+        expected_us = max(device.inner.kernel_us(Kernel.parse(row.kernel)), 0.5)
+        assert row.latency_us == pytest.approx(expected_us)
+    fitted = fit(profile)
+    assert fitted.validation is not None
+    assert fitted.validation.accuracy.within_10.value == 1
+
+
+def test_packs_are_visited_instead_of_kernels_and_never_twice(
+    packed_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    visited = []
+    for _ in range(2):
+        device = Profiled(synthetic(packed_plan), packed_plan)
+        with MeasurementStore(tmp_path / "m.db") as store:
+            profile_device(device, packed_plan, store, protocol)
+        visited.append([key for key in device.inner.visited if not key.startswith("sentinel")])
+    first, second = visited
+    signatures = {kernel.signature for kernel in packed_plan.kernels()}
+    assert not signatures & set(first)
+    for packed in packed_plan.packs():
+        assert first.count(packed.key) == protocol.rounds
+    assert second == []
+
+
+def test_a_profile_whose_rows_are_merged_is_refused_before_heads_are_measured(
+    packed_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    device = Profiled(synthetic(packed_plan), packed_plan, times_called=2)
+    with (
+        MeasurementStore(tmp_path / "m.db") as store,
+        pytest.raises(BenchmarkOutputError, match="files of their own"),
+    ):
+        profile_device(device, packed_plan, store, protocol)
+    packs = {packed.key for packed in packed_plan.packs()}
+    assert set(device.inner.visited) == packs | {PACK_SENTINEL_KEY}
+
+
+def test_operators_divide_the_latency_of_calibration_heads(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    plan = replace(tiny_plan, by_operator=True)
+    for first in (True, False):
+        device = Profiled(synthetic(plan), plan)
+        with MeasurementStore(tmp_path / "m.db") as store:
+            profile = profile_device(device, plan, store, protocol)
+        visited = [key for key in device.inner.visited if key.endswith(BY_OPERATOR)]
+        assert len(visited) == (protocol.rounds * plan.calibration_heads if first else 0)
+    for head in profile.heads_for("calibration"):
+        graph = head_graph(head.genotype, head.channels, head.input_size)
+        alone_us = np.asarray([device.inner.kernel_us(k) for k in execution_plan(graph).kernels])
+        expected_us = 1e3 * head.latency_ms * alone_us / alone_us.sum()
+        np.testing.assert_allclose(head.steps_us, expected_us, rtol=1e-9)
+    assert not any(head.steps_us for head in profile.heads_for("validation"))
+    assert not profile.measuring.failed
+    fitted = fit(profile)
+    assert fitted.validation is not None
+    assert fitted.validation.accuracy.within_10.value == 1
+
+
+def test_operators_that_are_merged_are_refused_before_heads_are_measured(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    plan = replace(tiny_plan, by_operator=True)
+    device = Profiled(synthetic(plan), plan, times_called=2)
+    with (
+        MeasurementStore(tmp_path / "m.db") as store,
+        pytest.raises(BenchmarkOutputError, match="one row for 2 calls"),
+    ):
+        profile_device(device, plan, store, protocol)
+    assert all(
+        key.endswith(BY_OPERATOR) or key == PACK_SENTINEL_KEY for key in device.inner.visited
+    )

@@ -1,0 +1,103 @@
+"""The PyTorch network gives what the TensorFlow Lite file of the same Graph gives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mnasfpn.errors import InvalidGraph, InvalidInput
+from mnasfpn.models.detector import Backbone, Detector
+from mnasfpn.models.genotype import Block, Genotype
+from mnasfpn.models.graph.builder import GraphBuilder
+from mnasfpn.models.graph.weights import random_weights
+from mnasfpn.models.heads.predictor import SharedPredictor
+from mnasfpn.models.networks.torch_network import TorchGraph
+from mnasfpn.models.tflite.writer import write_tflite
+
+torch = pytest.importorskip("torch")
+
+GENOTYPE = Genotype(
+    channels=16,
+    repeats=2,
+    blocks=(
+        Block((0, 3), 4, expansion=32, merge="se"),  # finer and coarser than the block
+        Block((0, 1, 4), 3, expansion=16, kernel=5),
+        Block((5, 2), 4, expansion=32),
+        Block((0, 3), 5, expansion=32, kernel=7),
+        Block((4, 3), 6, expansion=16),
+    ),
+)
+DETECTOR = Detector(
+    Backbone("mobilenet_v2", 0.35), GENOTYPE, SharedPredictor(depth=16), classes=3, input_size=64
+)
+
+
+def tflite_outputs(graph, weights, image):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=write_tflite(graph, weights))
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+    interpreter.invoke()
+    return [
+        interpreter.get_tensor(details["index"]) for details in interpreter.get_output_details()
+    ]
+
+
+def test_detector_equals_the_written_file():
+    graph = DETECTOR.graph()
+    weights = random_weights(graph, seed=3, random_norm=True)
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32)
+    network = TorchGraph(graph, weights)
+    with torch.no_grad():
+        outputs = network({"image": torch.from_numpy(image.transpose(0, 3, 1, 2))})
+    boxes, scores = tflite_outputs(graph, weights, image)
+    np.testing.assert_allclose(outputs["predictor/boxes"], boxes, atol=1e-4)
+    np.testing.assert_allclose(outputs["predictor/scores"], scores, atol=1e-4)
+
+
+def test_weights_come_back_as_they_went_in():
+    graph = DETECTOR.graph()
+    weights = random_weights(graph, seed=3, random_norm=True)
+    returned = TorchGraph(graph, weights).weights()
+    assert returned.keys() == weights.keys()
+    for key, value in weights.items():
+        np.testing.assert_array_equal(returned[key], value)
+
+
+def test_a_batch_is_computed_image_by_image():
+    graph = DETECTOR.graph()
+    network = TorchGraph(graph, random_weights(graph, seed=1))
+    images = torch.from_numpy(
+        np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32)
+    )
+    with torch.no_grad():
+        both = network({"image": images})["predictor/boxes"]
+        second = network({"image": images[1:]})["predictor/boxes"]
+    torch.testing.assert_close(both[1:], second, atol=1e-5, rtol=1e-4)
+
+
+def test_training_moves_batch_norm_towards_the_batch():
+    builder = GraphBuilder()
+    image = builder.input("image", (1, 2, 2, 1))
+    from mnasfpn.models.graph.graph import BatchNorm
+
+    graph = builder.graph([builder.conv("conv", image, 1, norm=BatchNorm(1e-3, 0.9))])
+    weights = random_weights(graph, seed=0)
+    weights["conv/kernel"][:] = 1
+    network = TorchGraph(graph, weights)
+    network({"image": torch.full((1, 1, 2, 2), 5.0)}, training=True)
+    assert network.weights()["conv/mean"][0] == pytest.approx(0.1 * 5)
+
+
+def test_an_operator_without_training_is_refused_by_name():
+    builder = GraphBuilder()
+    image = builder.input("image", (1, 4, 4, 2))
+    graph = builder.graph([builder.unary("soft", "softmax", image)])
+    with pytest.raises(InvalidGraph, match=r"'soft'.*softmax.*Keras"):
+        TorchGraph(graph, {})
+
+
+def test_missing_weights_are_named():
+    with pytest.raises(InvalidInput, match="missing"):
+        TorchGraph(DETECTOR.graph(), {})
