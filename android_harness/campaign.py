@@ -11,7 +11,7 @@ from dataclasses import replace
 from ..errors import InvalidInput, StableDeviceError, TransientDeviceError
 from .device import Device, Job, RunSettings
 from .measurement import Run, Status, Telemetry
-from .protocol import Protocol
+from .protocol import MeasuringProtocol
 from .verdict import condensed, judge
 
 #: How often a resting device is asked for its temperature.
@@ -21,7 +21,7 @@ COOLDOWN_POLL_S = 5.0
 def campaign(
     device: Device,
     jobs: Sequence[Job],
-    protocol: Protocol,
+    protocol: MeasuringProtocol,
     seed: int,
     settings: RunSettings | None = None,
     *,
@@ -76,7 +76,7 @@ def campaign(
 
 
 def round_order(
-    jobs: Sequence[Job], sentinel: Job, protocol: Protocol, seed: int, number: int
+    jobs: Sequence[Job], sentinel: Job, protocol: MeasuringProtocol, seed: int, number: int
 ) -> list[Job]:
     """The jobs shuffled by seed and round, with the sentinel first, last and in between."""
     shuffled = sorted(jobs, key=lambda job: job.key)  # the same order whatever the caller's
@@ -92,7 +92,7 @@ def _round(
     order: Sequence[Job],
     settings: RunSettings,
     number: int,
-    protocol: Protocol,
+    protocol: MeasuringProtocol,
     sleep: Callable[[float], None],
 ) -> Iterator[tuple[Job, Run]]:
     """One round, begun again at the job that was interrupted after each transient error."""
@@ -122,7 +122,7 @@ def _cool_down(
     device: Device,
     run: Run,
     rest_c: float | None,
-    protocol: Protocol,
+    protocol: MeasuringProtocol,
     sleep: Callable[[float], None],
 ) -> float | None:
     """Wait until the device is at most ``cooldown_c`` above its temperature at rest.
@@ -150,7 +150,9 @@ def _hottest_c(telemetry: Telemetry) -> float | None:
     return max(readable, default=None)
 
 
-def _valid(job: Job, runs: Mapping[str, Sequence[Run]], protocol: Protocol, sentinel: Job) -> bool:
+def _valid(
+    job: Job, runs: Mapping[str, Sequence[Run]], protocol: MeasuringProtocol, sentinel: Job
+) -> bool:
     verdict = judge(runs.get(job.key, ()), protocol, runs.get(sentinel.key, ()))
     return verdict.status is Status.VALID
 

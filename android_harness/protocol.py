@@ -27,7 +27,7 @@ STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class MeasuringProtocol:
     """Every limit of a campaign. Only ``max_spread`` and ``cooldown_timeout_s`` are published.
 
     Args:
@@ -141,7 +141,7 @@ _NOT_NEGATIVE = (
 
 #: A PC: noisy, so more processes of fewer repeats. It does not rest: a fan keeps it at a
 #: temperature of its own under load, and the clock probe sees what heat does to it.
-HOST = Protocol(
+HOST_PROTOCOL = MeasuringProtocol(
     "host",
     statistics=("p5",),
     rounds=5,
@@ -153,11 +153,13 @@ HOST = Protocol(
     cooldown_timeout_s=0.0,
 )
 #: A phone with one pinned big core: quiet, but it heats up and every process costs a second.
-PHONE = Protocol("phone", statistics=("median", "avg"), rounds=3, warmup_min_s=0.1, min_s=0.2)
+PHONE_PROTOCOL = MeasuringProtocol(
+    "phone", statistics=("median", "avg"), rounds=3, warmup_min_s=0.1, min_s=0.2
+)
 
 
 #: A virtual phone, whose clock counts instructions: the second run would say what the first did.
-SIMULATED = Protocol(
+SIMULATED_PROTOCOL = MeasuringProtocol(
     "simulated",
     statistics=("median", "avg"),
     rounds=1,
@@ -172,7 +174,7 @@ SIMULATED = Protocol(
 )
 
 
-def protocol_for(device: DeviceInfo) -> Protocol:
+def protocol_for(device: DeviceInfo) -> MeasuringProtocol:
     if device.provenance == "simulated":
-        return SIMULATED
-    return HOST if device.serial == "host" else PHONE
+        return SIMULATED_PROTOCOL
+    return HOST_PROTOCOL if device.serial == "host" else PHONE_PROTOCOL

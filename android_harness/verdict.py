@@ -19,10 +19,10 @@ import numpy as np
 
 from ..errors import InvalidInput
 from .measurement import DeviceInfo, Measurement, Run, Status, Verdict, effective_mhz
-from .protocol import STATISTICS, Protocol
+from .protocol import STATISTICS, MeasuringProtocol
 
 
-def figure_us(run: Run, protocol: Protocol) -> float:
+def figure_us(run: Run, protocol: MeasuringProtocol) -> float:
     """The protocol's statistic of one run, at the clock the core had.
 
     Raises:
@@ -39,7 +39,7 @@ def figure_us(run: Run, protocol: Protocol) -> float:
     )
 
 
-def condensed(run: Run, protocol: Protocol) -> Run:
+def condensed(run: Run, protocol: MeasuringProtocol) -> Run:
     """The run with the two numbers the verdict needs in place of its samples: light to keep."""
     if run.error:
         return run
@@ -54,7 +54,9 @@ def reference_clock_us(runs: Iterable[Run]) -> float | None:
     return statistics.median(known) if known and len(known) == len(clocks) else None
 
 
-def centre_us(runs: Sequence[Run], protocol: Protocol, clock_us: float | None = None) -> float:
+def centre_us(
+    runs: Sequence[Run], protocol: MeasuringProtocol, clock_us: float | None = None
+) -> float:
     """The protocol's quantile of the runs, at ``clock_us``.
 
     ``clock_us`` must be the same for all models that are compared; left out, it is the median of
@@ -65,7 +67,7 @@ def centre_us(runs: Sequence[Run], protocol: Protocol, clock_us: float | None = 
     return middle * (scale if scale and _clocked(runs) else 1.0)
 
 
-def spread(runs: Sequence[Run], protocol: Protocol) -> float:
+def spread(runs: Sequence[Run], protocol: MeasuringProtocol) -> float:
     """(slowest - fastest) / fastest of the ``agreeing`` runs nearest the centre; 0 for one run."""
     costs = _costs(runs, protocol)
     middle = _middle(costs, protocol)
@@ -79,7 +81,7 @@ def count(run: Run) -> int:
 
 
 def judge(
-    runs: Sequence[Run], protocol: Protocol, sentinel_runs: Sequence[Run] | None = None
+    runs: Sequence[Run], protocol: MeasuringProtocol, sentinel_runs: Sequence[Run] | None = None
 ) -> Verdict:
     """VALID, UNSTABLE with every reason, or FAILED with the last error.
 
@@ -93,7 +95,7 @@ def judge(
 
 
 def _assess(
-    runs: Sequence[Run], protocol: Protocol, sentinel_runs: Sequence[Run] | None
+    runs: Sequence[Run], protocol: MeasuringProtocol, sentinel_runs: Sequence[Run] | None
 ) -> tuple[Verdict, Sequence[Run]]:
     """The verdict, and the runs that centre and spread stand on: the undisturbed ones, or all where
     every one was disturbed. The verdict says so where there are too few."""
@@ -126,7 +128,7 @@ def _assess(
 
 
 def disturbances(
-    runs: Sequence[Run], protocol: Protocol, sentinel_runs: Sequence[Run] | None
+    runs: Sequence[Run], protocol: MeasuringProtocol, sentinel_runs: Sequence[Run] | None
 ) -> list[tuple[str, ...]]:
     """For each run without error, why it does not count; empty when it does."""
     last = max((run.round for run in runs), default=0)
@@ -159,7 +161,7 @@ def measurement(
     key: str,
     device: DeviceInfo,
     runs: Sequence[Run],
-    protocol: Protocol,
+    protocol: MeasuringProtocol,
     sentinel_runs: Sequence[Run] | None = None,
     clock_us: float | None = None,
 ) -> Measurement:
@@ -179,7 +181,7 @@ def measurement(
 def measurements(
     device: DeviceInfo,
     runs: Mapping[str, Sequence[Run]],
-    protocol: Protocol,
+    protocol: MeasuringProtocol,
     sentinel_key: str | None = None,
     clock_us: float | None = None,
 ) -> dict[str, Measurement]:
@@ -211,11 +213,11 @@ def _clocked(runs: Sequence[Run]) -> bool:
     return all(run.clock_us is not None for run in runs)
 
 
-def _middle(costs: Sequence[float], protocol: Protocol) -> float:
+def _middle(costs: Sequence[float], protocol: MeasuringProtocol) -> float:
     return float(np.quantile(costs, protocol.quantile))
 
 
-def _costs(runs: Sequence[Run], protocol: Protocol) -> list[float]:
+def _costs(runs: Sequence[Run], protocol: MeasuringProtocol) -> list[float]:
     """Figures that may be compared: per clock probe where every run has one."""
     if not runs:
         raise InvalidInput("no runs; a centre and a spread need at least one without error")
@@ -224,7 +226,9 @@ def _costs(runs: Sequence[Run], protocol: Protocol) -> list[float]:
     return [figure_us(run, protocol) for run in runs]
 
 
-def _drift(run: Run, sentinels: Sequence[tuple[Run, float]], protocol: Protocol) -> list[str]:
+def _drift(
+    run: Run, sentinels: Sequence[tuple[Run, float]], protocol: MeasuringProtocol
+) -> list[str]:
     """The faster of the sentinel's visits just before and just after the run.
 
     Args:

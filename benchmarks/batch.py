@@ -15,7 +15,7 @@ import numpy as np
 
 from ..cli.console import command
 from ..latency.batch.batch import BatchEstimator
-from ..latency.batch.tables import Features
+from ..latency.batch.tables import HeadAlone
 from ..latency.estimate.estimate import Estimator
 from ..latency.profile.device_profile import DeviceProfile, load_profile
 from ..latency.profiling.heads import REPEATS, head_graph
@@ -37,7 +37,7 @@ def measure(profile: DeviceProfile) -> list[dict[str, float | str]]:
     rows: list[dict[str, float | str]] = []
     detector = published("mobilenetv2-mnasfpn")
     for space in (MNASFPN, NO_EXPAND, CONN_SEARCH):
-        for name, template in (("head alone", Features()), ("detector", detector)):
+        for name, template in (("head alone", HeadAlone()), ("detector", detector)):
             batch = BatchEstimator(profile, space, template)
             for repeats in REPEATS:
                 many = random_genotypes(space, np.random.default_rng(0), COUNT, repeats)

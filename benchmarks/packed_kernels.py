@@ -17,7 +17,7 @@ import click
 
 from ..android_harness.device import Device
 from ..android_harness.host.host import HostDevice
-from ..android_harness.protocol import Protocol, protocol_for
+from ..android_harness.protocol import MeasuringProtocol, protocol_for
 from ..cli.console import command, progress
 from ..latency.fitting.fit import fit
 from ..latency.fitting.validation import Validation
@@ -63,7 +63,7 @@ def measure(
     device: Device,
     plan: ProfilingPlan,
     store: MeasurementStore,
-    protocol: Protocol,
+    protocol: MeasuringProtocol,
     watch: Progress,
 ) -> Way:
     """Measure a plan's kernels and heads, and tell what the kernels took and are good for."""

@@ -30,7 +30,7 @@ from ..search.controllers import CONTROLLERS
 from ..search.frontier import frontier
 from ..search.loop import run_search
 from ..search.pareto import hypervolume
-from ..search.scoring import Evaluation
+from ..search.scoring import Score
 from ..search.search_space import search_space
 from ..search.study import Study, StudyPlan, Trial
 from ..storage.atomic import write_atomically
@@ -49,10 +49,10 @@ class SyntheticEvaluate:
 
     detector: Detector
 
-    def __call__(self, cell: Cell, seed: int, /) -> Evaluation:
+    def __call__(self, cell: Cell, seed: int, /) -> Score:
         graph = replace(self.detector, head=cell).graph()
         latency_ms = cost(graph).madds * MS_PER_MADD
-        return Evaluation(synthetic_quality(cell), latency_ms, latency_ms, latency_ms)
+        return Score(synthetic_quality(cell), latency_ms, latency_ms, latency_ms)
 
 
 def synthetic_quality(cell: Cell) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ..android_harness.measurement import DeviceInfo
-from ..latency.kernels.features import NAMES
+from ..latency.kernels.features import FEATURE_NAMES
 from ..latency.profile.calibration import Calibration, FamilyCalibration
-from ..latency.profile.device_profile import DeviceProfile, Measuring
+from ..latency.profile.device_profile import CampaignRecord, DeviceProfile
 from ..latency.profile.regressor import Regressor
 
 KINDS = (
@@ -29,9 +29,11 @@ def simulated_profile(runtime: str = "xnnpack", without: str = "", seed: int = 7
             method="non_negative_linear",
             scores={},
             intercept=float(rng.uniform(1, 3)),
-            coefficients=dict(zip(NAMES, rng.uniform(0, 1e-3, len(NAMES)).tolist(), strict=True)),
-            low=dict.fromkeys(NAMES, 0.0),
-            high=dict.fromkeys(NAMES, 1e12),
+            coefficients=dict(
+                zip(FEATURE_NAMES, rng.uniform(0, 1e-3, len(FEATURE_NAMES)).tolist(), strict=True)
+            ),
+            low=dict.fromkeys(FEATURE_NAMES, 0.0),
+            high=dict.fromkeys(FEATURE_NAMES, 1e12),
             error=0.1,
             count=10,
         )
@@ -57,7 +59,7 @@ def simulated_profile(runtime: str = "xnnpack", without: str = "", seed: int = 7
         provenance="simulated",
         device=DeviceInfo("none", "none", "none", "none", "none", "none", provenance="simulated"),
         runtime=runtime,
-        measuring=Measuring("none", "formula", seed),
+        measuring=CampaignRecord("none", "formula", seed),
         dispatch_us=1.5,
         table=(),
         regressors=regressors,

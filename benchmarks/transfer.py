@@ -18,8 +18,8 @@ import numpy as np
 from ..cli.console import command
 from ..errors import InvalidInput
 from ..latency.fitting.kernel_rates import (
-    RATES,
-    RatesFit,
+    FEW_RATES,
+    RateModel,
     TimedModel,
     design,
     fit_rates,
@@ -54,7 +54,7 @@ class Row:
     scratch_within_10: float
 
 
-def parts_ms(old: RatesFit, model: TimedModel) -> dict[str, float]:
+def parts_ms(old: RateModel, model: TimedModel) -> dict[str, float]:
     """What each rate of the old phone contributes to a model there."""
     amounts = design([model.kernels], old.rates)[0]
     parts = {
@@ -68,9 +68,9 @@ def parts_ms(old: RatesFit, model: TimedModel) -> dict[str, float]:
 
 def curve(
     what: str,
-    old: RatesFit,
+    old: RateModel,
     new: Sequence[TimedModel],
-    scratch: Callable[[Sequence[TimedModel]], RatesFit],
+    scratch: Callable[[Sequence[TimedModel]], RateModel],
 ) -> list[Row]:
     """One row for each number of measurements."""
     priced = [(model, parts_ms(old, model)) for model in new]
@@ -82,7 +82,7 @@ def _row(
     what: str,
     known: Sequence[tuple[TimedModel, dict[str, float]]],
     count: int,
-    scratch: Callable[[Sequence[TimedModel]], RatesFit],
+    scratch: Callable[[Sequence[TimedModel]], RateModel],
 ) -> Row:
     figures = []
     for seed in range(DRAWS):
@@ -121,7 +121,7 @@ def nas_cells(data: Path) -> list[Row]:
     column, other = CPU_COLUMNS[:2]
     rule = cells.choose_folding(rows, column)
 
-    def fit(models: Sequence[TimedModel]) -> RatesFit:
+    def fit(models: Sequence[TimedModel]) -> RateModel:
         return fit_rates(models, intercept=True)
 
     old = fit(cells.timed_cells(rows, column, rule))
@@ -136,8 +136,8 @@ def blocks(data: Path) -> list[Row]:
     large = _timed_blocks(data / NOTE10_LUT, "224")
     simple = [model for model in large if "se:1" not in model.name and "hs:1" not in model.name]
     return [
-        *curve("blocks, Pixel 1 -> Note 10", fit_rates(pixel1, RATES), simple, fit_rates),
-        *curve("blocks, Note 10 160 px -> 224 px", fit_rates(small, RATES), large, fit_rates),
+        *curve("blocks, Pixel 1 -> Note 10", fit_rates(pixel1, FEW_RATES), simple, fit_rates),
+        *curve("blocks, Note 10 160 px -> 224 px", fit_rates(small, FEW_RATES), large, fit_rates),
     ]
 
 

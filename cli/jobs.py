@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..models.export.verify import ExportReport
     from ..models.graph.arithmetic import Arithmetic
     from ..models.graph.weights import Weights
-    from ..models.training.run_folder import Run
+    from ..models.training.run_folder import TrainingRun
 
 Progress = Callable[[int, int, str], None]
 
@@ -107,7 +107,7 @@ def train_model(
     weights: str | None,
     seed: int,
     report: Progress,
-) -> Run:
+) -> TrainingRun:
     """Train a named model with as many classes as the data has.
 
     Args:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ..android_harness.protocol import HOST
+from ..android_harness.protocol import HOST_PROTOCOL
 from ..errors import InvalidInput, JobFailed
 from ..latency.estimate.estimate import Estimator
 from ..latency.fitting.fit import fit
@@ -146,7 +146,7 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
         MeasurementStore(folder.store) as store,
         progress("1/6 profile this PC", quiet=quiet) as report,
     ):
-        measured = profile_device(HostDevice(), plan, store, quick(HOST), report)
+        measured = profile_device(HostDevice(), plan, store, quick(HOST_PROTOCOL), report)
     with progress("2/6 fit, validate ", quiet=quiet) as report:
         fitted = fit(measured)
         report(1, 1, str(fitted.validation))
@@ -272,7 +272,7 @@ def _measure(
             HostDevice(),
             {file.path.name: file.path for file in files},
             store,
-            protocol=quick(HOST),
+            protocol=quick(HOST_PROTOCOL),
             progress=report,
         )
     shipped = []

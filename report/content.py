@@ -19,7 +19,7 @@ from ..search.frontier import FrontierRow
 from ..search.study import Study, Trial
 from ..storage.atomic import write_atomically
 from . import plots
-from .page import Section, Table, render
+from .page import HtmlTable, Section, render
 from .summary import validation_rows
 
 PROVENANCE_WARNING = {
@@ -122,7 +122,7 @@ def _accuracy(profile: DeviceProfile) -> Section:
         "How good are the predictions?",
         (str(validation),),
         ((svg, caption),),
-        (Table(columns, tuple(validation_rows(validation))),),
+        (HtmlTable(columns, tuple(validation_rows(validation))),),
         warning,
     )
 
@@ -141,7 +141,7 @@ def _search(
     best = max(ahead, key=lambda trial: trial.reward or 0.0)
     caption = f"{len(_points(trials))} trials; reward mAP x latency^{plan.reward.exponent:g}."
     svg = plots.frontier(_points(trials), _points(ahead), _baseline(baseline))
-    table = Table(FrontierRow.HEADINGS, tuple(row.cells() for row in frontiers.rows(ahead)))
+    table = HtmlTable(FrontierRow.HEADINGS, tuple(row.cells() for row in frontiers.rows(ahead)))
     text = (
         f"Space {plan.space.space.name}, controller {plan.controller}, seed {plan.seed}. "
         "Accuracy is that of the proxy task, latency is estimated for the whole detector.",
@@ -208,7 +208,7 @@ def _breakdown(estimator: Estimator, detectors: dict[str, Detector]) -> Section:
         )
         for name, value in found.items()
     )
-    summary = Table(("model", "ms", f"interval ({value.coverage:.0%})", "ms known from"), rows)
+    summary = HtmlTable(("model", "ms", f"interval ({value.coverage:.0%})", "ms known from"), rows)
     return Section(
         "Where does the time go?",
         (
@@ -224,13 +224,13 @@ def _breakdown(estimator: Estimator, detectors: dict[str, Detector]) -> Section:
     )
 
 
-def _costliest(value: LatencyEstimate) -> Table:
+def _costliest(value: LatencyEstimate) -> HtmlTable:
     totals: dict[str, tuple[float, int, str]] = {}
     for item in value.contributions:
         ms, count, _ = totals.get(item.kernel, (0.0, 0, ""))
         totals[item.kernel] = (ms + item.latency_ms, count + 1, item.source)
     ranked = sorted(totals.items(), key=lambda entry: -entry[1][0])[:MOST_KERNELS]
-    return Table(
+    return HtmlTable(
         ("kernel", "times", "ms in all", "from"),
         tuple((kernel, str(count), f"{ms:.3f}", source) for kernel, (ms, count, source) in ranked),
     )
@@ -260,5 +260,5 @@ def _shipped(shipped: Sequence[Shipped]) -> Section:
         "of any score on real images; mAP is the file's own on the task's validation images.",
     )
     return Section(
-        "What was shipped, and does it keep its promise?", text, (), (Table(columns, rows),)
+        "What was shipped, and does it keep its promise?", text, (), (HtmlTable(columns, rows),)
     )

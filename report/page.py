@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class HtmlTable:
     """Cells as they are printed; as many in each row as there are columns."""
 
     columns: tuple[str, ...]
@@ -37,7 +37,7 @@ class Section:
     title: str
     text: tuple[str, ...] = ()
     figures: tuple[tuple[str, str], ...] = ()
-    tables: tuple[Table, ...] = ()
+    tables: tuple[HtmlTable, ...] = ()
     warning: str = ""
 
 

@@ -22,7 +22,7 @@ from ..storage.atomic import write_atomically
 from . import frontier as frontiers
 from .frontier import Finalist, FrontierRow
 from .loop import run_search
-from .proxy.proxy_scorer import ProxyEvaluate
+from .proxy.proxy_scorer import ProxyScorer
 from .proxy.task import ProxySettings, prepare_proxy
 from .reward import Reward
 from .search_space import SearchSpace, search_space
@@ -133,13 +133,13 @@ def search(
         return frontiers.rows(frontiers.frontier(store.trials()))
 
 
-def evaluation(plan: StudyPlan, profile: str | None = None) -> ProxyEvaluate:
+def evaluation(plan: StudyPlan, profile: str | None = None) -> ProxyScorer:
     """What the trials of a study do.
 
     Args:
         profile: instead of the study's own.
     """
-    return ProxyEvaluate(
+    return ProxyScorer(
         profile or plan.task["profile"],
         Path(plan.task["dataset"]),
         Path(plan.task["proxy"]),
@@ -170,7 +170,7 @@ def finalists(
     chosen = frontiers.finalists(
         trials,
         evaluate.latency_ms,
-        budgets_ms or frontiers.spread_budgets(trials),
+        budgets_ms or frontiers.even_budgets(trials),
         repeats,
     )
     return frontiers.rows(frontiers.frontier(trials)), chosen

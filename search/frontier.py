@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields
 from ..errors import InvalidInput
 from .cells import Cell, with_repeats
 from .pareto import non_dominated
-from .scoring import Evaluation
+from .scoring import Score
 from .study import Trial
 
 # Paper section 4.1: the best models at these simulated latencies, each with so many cells.
@@ -114,7 +114,7 @@ def best_at(trials: Sequence[Trial], budget_ms: float) -> Trial:
     return next(trial for trial in affordable if _evaluation(trial).mean_ap == top)
 
 
-def spread_budgets(trials: Sequence[Trial], count: int = len(PAPER_LATENCIES_MS)) -> list[float]:
+def even_budgets(trials: Sequence[Trial], count: int = len(PAPER_LATENCIES_MS)) -> list[float]:
     """Latencies of so many models spread evenly over the frontier, for a study of another phone
     than the paper's."""
     if count < 1:
@@ -158,6 +158,6 @@ def finalists(
     return found
 
 
-def _evaluation(trial: Trial) -> Evaluation:
+def _evaluation(trial: Trial) -> Score:
     assert trial.evaluation is not None
     return trial.evaluation

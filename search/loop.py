@@ -10,9 +10,9 @@ from types import FrameType
 
 from ..errors import InvalidInput, JobFailed
 from .controllers.base import Controller
-from .scoring import Attempt, Evaluate
+from .scoring import Attempt, Scorer
 from .study import Study, Trial
-from .workers import Job, Workers, local_workers
+from .workers import TrialJob, Workers, local_workers
 
 Progress = Callable[[Trial], None]
 
@@ -22,7 +22,7 @@ HOPELESS = 8  # so many trials failed in a row: it is not the cells
 def run_search(
     study: Study,
     controller: Controller,
-    evaluate: Evaluate | Workers,
+    evaluate: Scorer | Workers,
     samples: int,
     workers: int = 1,
     progress: Progress | None = None,
@@ -85,7 +85,7 @@ def _finish_batch(study: Study, crew: Workers, stop: threading.Event) -> Iterato
         else:
             first[trial.cell] = trial.number
             twins[trial.number] = [trial]
-            jobs.append(Job(trial.number, trial.cell, trial.seed))
+            jobs.append(TrialJob(trial.number, trial.cell, trial.seed))
     for job, result in crew.run(jobs, stop):
         evaluated, *others = twins[job.number]
         ended = study.end(evaluated, result)

@@ -19,7 +19,7 @@ from .cells import Cell
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
+class Score:
     """Result of one trial.
 
     Args:
@@ -44,14 +44,14 @@ class Evaluation:
             )
 
 
-class Evaluate(Protocol):
+class Scorer(Protocol):
     """Anything that turns a cell and a seed into an Evaluation; it may raise."""
 
-    def __call__(self, cell: Cell, seed: int, /) -> Evaluation: ...
+    def __call__(self, cell: Cell, seed: int, /) -> Score: ...
 
 
 @dataclass(frozen=True)
-class DetectorEvaluate:
+class DetectorScorer:
     """Latency from an estimator, mAP from a proxy task.
 
     Latency comes first: it is cheap, and a cell that the profile does not cover is not trained.
@@ -67,7 +67,7 @@ class DetectorEvaluate:
     train_and_score: Callable[[Detector, int], float]
     estimate: Callable[[Graph], LatencyEstimate]
 
-    def __call__(self, cell: Cell, seed: int, /) -> Evaluation:
+    def __call__(self, cell: Cell, seed: int, /) -> Score:
         detector = self.detector(cell)
         latency = self.estimate(detector.graph())
         if latency.uncovered:
@@ -76,20 +76,20 @@ class DetectorEvaluate:
                 f"nothing about, first {latency.uncovered[0]!r}"
             )
         mean_ap = self.train_and_score(detector, seed)
-        return Evaluation(mean_ap, latency.latency_ms, latency.low_ms, latency.high_ms)
+        return Score(mean_ap, latency.latency_ms, latency.low_ms, latency.high_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """How a trial went: an evaluation, or the reason why there is none."""
 
-    evaluation: Evaluation | None
+    evaluation: Score | None
     reason: str
     seconds: float
     worker: str
 
 
-def attempt(evaluate: Evaluate, cell: Cell, seed: int) -> Attempt:
+def attempt(evaluate: Scorer, cell: Cell, seed: int) -> Attempt:
     """Evaluate a cell; whatever goes wrong becomes the trial's reason, with its place in the code
     unless it is an error meant for people."""
     started = time.perf_counter()

@@ -13,7 +13,7 @@ from ..models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space
 from .cells import Cell
 from .decisions import Choices, Decision, Decisions, Option
 
-Head = Literal["mnasfpn", "nasfpn"]
+CellKind = Literal["mnasfpn", "nasfpn"]
 
 # Paper Table 2, first row: F = C, no size-dependent ordering, no residual around the cell; instead
 # NAS-FPN's rule that outputs take in the features that nothing has consumed.
@@ -21,7 +21,7 @@ NAS_FPNLITE_S = Space(
     "nas-fpnlite-s", channels=(64,), kernels=(3,), expansions=(), sdo=False, cell_residual=False
 )
 
-SPACES: dict[str, tuple[Space, Head]] = {
+SPACES: dict[str, tuple[Space, CellKind]] = {
     "nas-fpnlite-s": (NAS_FPNLITE_S, "nasfpn"),
     "no-expand": (NO_EXPAND, "mnasfpn"),
     "mnasfpn": (MNASFPN, "mnasfpn"),
@@ -74,7 +74,7 @@ class SearchSpace:
 
     space: Space
     repeats: int = 3
-    head: Head = "mnasfpn"
+    head: CellKind = "mnasfpn"
 
     def __post_init__(self) -> None:
         if "se" in self.space.merges and set(self.space.in_degrees) != {2}:

@@ -19,10 +19,10 @@ from .controllers import create_controller
 from .controllers.base import Controller, ControllerState
 from .decisions import Choices
 from .reward import Reward
-from .scoring import Attempt, Evaluation
+from .scoring import Attempt, Score
 from .search_space import SearchSpace
 
-Status = Literal["pending", "finished", "failed"]
+TrialStatus = Literal["pending", "finished", "failed"]
 
 _TABLES = (
     "CREATE TABLE plan (plan TEXT NOT NULL)",  # StudyPlan as JSON, one row
@@ -91,8 +91,8 @@ class Trial:
     choices: Choices
     cell: Cell
     seed: int
-    status: Status
-    evaluation: Evaluation | None = None
+    status: TrialStatus
+    evaluation: Score | None = None
     reward: float | None = None
     reason: str = ""
     seconds: float = 0.0
@@ -153,7 +153,7 @@ class Study(DatabaseFile):
         with self._clear_errors():
             return self._one("SELECT count(*) FROM trial")
 
-    def trials(self, status: Status | None = None) -> tuple[Trial, ...]:
+    def trials(self, status: TrialStatus | None = None) -> tuple[Trial, ...]:
         """All trials, or those of one status, in the order of proposal."""
         if status is None:
             return self._trials("")
@@ -270,7 +270,7 @@ class Study(DatabaseFile):
                 cell_from_json(cell, where),
                 seed,
                 status,
-                Evaluation(*evaluation) if status == "finished" else None,
+                Score(*evaluation) if status == "finished" else None,
                 reward,
                 reason,
                 seconds or 0.0,

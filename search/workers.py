@@ -16,13 +16,13 @@ from typing import Any, Protocol
 
 from ..errors import InvalidInput
 from .cells import Cell
-from .scoring import Attempt, Evaluate, attempt
+from .scoring import Attempt, Scorer, attempt
 
 MAX_DEATHS = 2  # of the worker processes that one job may cost
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrialJob:
     """One trial to run."""
 
     number: int
@@ -33,7 +33,9 @@ class Job:
 class Workers(Protocol):
     """Runs jobs. Used as a context manager: leaving it ends what is still running."""
 
-    def run(self, jobs: Iterable[Job], stop: threading.Event) -> Iterator[tuple[Job, Attempt]]:
+    def run(
+        self, jobs: Iterable[TrialJob], stop: threading.Event
+    ) -> Iterator[tuple[TrialJob, Attempt]]:
         """Results as they come; after ``stop`` no job is started, those under way are finished."""
 
     def __enter__(self) -> Workers: ...
@@ -46,7 +48,7 @@ class Workers(Protocol):
     ) -> None: ...
 
 
-def local_workers(evaluate: Evaluate, count: int) -> Workers:
+def local_workers(evaluate: Scorer, count: int) -> Workers:
     """One worker: this process. More: so many processes.
 
     Raises:
@@ -60,10 +62,12 @@ def local_workers(evaluate: Evaluate, count: int) -> Workers:
 class InProcess:
     """Runs jobs one after the other, here."""
 
-    def __init__(self, evaluate: Evaluate) -> None:
+    def __init__(self, evaluate: Scorer) -> None:
         self._evaluate = evaluate
 
-    def run(self, jobs: Iterable[Job], stop: threading.Event) -> Iterator[tuple[Job, Attempt]]:
+    def run(
+        self, jobs: Iterable[TrialJob], stop: threading.Event
+    ) -> Iterator[tuple[TrialJob, Attempt]]:
         for job in jobs:
             if stop.is_set():
                 return
@@ -83,7 +87,7 @@ class Processes:
     job is tried once more in a new process. Processes end with this one, even if it is killed.
     """
 
-    def __init__(self, evaluate: Evaluate, count: int) -> None:
+    def __init__(self, evaluate: Scorer, count: int) -> None:
         try:
             pickle.dumps(evaluate)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -95,7 +99,9 @@ class Processes:
         self._count = count
         self._workers: list[_Worker] = []
 
-    def run(self, jobs: Iterable[Job], stop: threading.Event) -> Iterator[tuple[Job, Attempt]]:
+    def run(
+        self, jobs: Iterable[TrialJob], stop: threading.Event
+    ) -> Iterator[tuple[TrialJob, Attempt]]:
         waiting = deque(jobs)
         deaths: dict[int, int] = {}
         while True:
@@ -144,15 +150,15 @@ class Processes:
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self, evaluate: Evaluate) -> None:
+    def __init__(self, evaluate: Scorer) -> None:
         context = get_context("spawn")  # a fork of a process with TensorFlow's threads can hang
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, evaluate))
         self.process.start()
         theirs.close()
-        self.job: Job | None = None
+        self.job: TrialJob | None = None
 
-    def start(self, job: Job) -> None:
+    def start(self, job: TrialJob) -> None:
         self.job = job
         with suppress(BrokenPipeError):  # it died while idle; result() finds out
             self.connection.send(job)
@@ -175,13 +181,13 @@ class _Worker:
         self.process.join()
 
 
-def _serve(jobs: connection.Connection[Any, Any], evaluate: Evaluate) -> None:
+def _serve(jobs: connection.Connection[Any, Any], evaluate: Scorer) -> None:
     """A worker process: jobs in, attempts out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         try:
-            job: Job = jobs.recv()
+            job: TrialJob = jobs.recv()
         except EOFError:
             return
         jobs.send(attempt(evaluate, job.cell, job.seed))

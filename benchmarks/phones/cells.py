@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...latency.fitting.kernel_rates import RatesFit, TimedModel, fit_rates
+from ...latency.fitting.kernel_rates import RateModel, TimedModel, fit_rates
 from ...latency.kernels.execution import BUILTIN, execution_plan
 from ...latency.kernels.features import Matrix
 from ...latency.kernels.kernel import Kernel
@@ -96,7 +96,7 @@ def _tested(what: str, train: Sequence[TimedModel], test: Sequence[TimedModel]) 
     return figures(what, len(train), [model.name for model in test], _measured(test), predicted)
 
 
-def _fit(models: Sequence[TimedModel]) -> RatesFit:
+def _fit(models: Sequence[TimedModel]) -> RateModel:
     return fit_rates(models, intercept=True)
 
 

@@ -9,12 +9,12 @@ import numpy as np
 from ...android_harness.measurement import UNREADABLE, DeviceInfo
 from ...latency import profiles
 from ...latency.fitting.intervals import COVERAGE, conformal_error
-from ...latency.fitting.kernel_rates import RatesFit, TimedModel, fit_rates, geometric_factor
-from ...latency.fitting.validation import Point, validate
+from ...latency.fitting.kernel_rates import RateModel, TimedModel, fit_rates, geometric_factor
+from ...latency.fitting.validation import HeldOutModel, validate
 from ...latency.kernels.execution import BUILTIN, execution_plan
 from ...latency.kernels.features import Matrix
 from ...latency.profile.calibration import Calibration, FamilyCalibration
-from ...latency.profile.device_profile import DeviceProfile, Measuring, save_profile
+from ...latency.profile.device_profile import CampaignRecord, DeviceProfile, save_profile
 from ...models.published import PAPER, published
 from .classifiers import FAMILIES, classifier, lut_entry
 from .figures import Figures, figures, number, read_rows
@@ -86,7 +86,7 @@ def detectors() -> list[TimedModel]:
     ]
 
 
-def fit(models: list[TimedModel]) -> RatesFit:
+def fit(models: list[TimedModel]) -> RateModel:
     return fit_rates(models, reference=REFERENCE)
 
 
@@ -145,7 +145,7 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
     families = [row.agreement.rmspe.value for row in leave_one_family_out(models)]
     regressors = rates.regressors([*models, *tested], error=max(families[1::2]) / 2)
     points = [
-        Point(
+        HeldOutModel(
             model.name, model.latency_ms, float(p), float(p / (1 + error)), float(p * (1 + error))
         )
         for model, p in zip(tested, left_out, strict=True)
@@ -170,7 +170,7 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
             provenance="published",
         ),
         runtime=BUILTIN.name,
-        measuring=Measuring(
+        measuring=CampaignRecord(
             protocol="published",
             statistic="latencies as published; validation leaves one detector out of the factor",
             seed=0,

@@ -26,7 +26,7 @@ from ..estimate.estimate import Estimator
 from ..kernels.features import Matrix
 from ..profile.device_profile import DeviceProfile
 from .phases import phases_us
-from .tables import BACKBONE, ColdCounter, Features, N, Table, Tables, build_tables
+from .tables import BACKBONE, ColdCounter, HeadAlone, N, Prices, PriceTables, build_tables
 from .wiring import Array, Cells, Wiring, executed_cells, has, union, wire
 
 CHUNK = 4096  # genotypes at once: what is in use then fits a second-level cache
@@ -46,13 +46,13 @@ class BatchEstimator:
     """
 
     def __init__(
-        self, profile: DeviceProfile, space: Space, template: Detector | Features | None = None
+        self, profile: DeviceProfile, space: Space, template: Detector | HeadAlone | None = None
     ) -> None:
         self.space = space
         estimator = Estimator(profile)
         self.calibration = estimator.calibration
         self.warm, self.cold = (
-            build_tables(each, space, template or Features())
+            build_tables(each, space, template or HeadAlone())
             for each in (estimator, ColdCounter(profile))
         )
 
@@ -76,7 +76,7 @@ class BatchEstimator:
                 latencies_us[chunk] = self._latency_us(wiring, int(repeats))
         return latencies_us / 1e3
 
-    def _latency_us(self, w: Wiring, repeats: int) -> Table:
+    def _latency_us(self, w: Wiring, repeats: int) -> Prices:
         cells = executed_cells(self.warm, w, repeats)
         needed, warm_us = _kernels_us(self.warm, w, cells, repeats)
         if self.warm.delegates:
@@ -85,14 +85,16 @@ class BatchEstimator:
         return self.calibration.settled_us(warm_us, cold_us)
 
 
-def _kernels_us(tables: Tables, w: Wiring, cells: list[Cells], repeats: int) -> tuple[Array, Table]:
+def _kernels_us(
+    tables: PriceTables, w: Wiring, cells: list[Cells], repeats: int
+) -> tuple[Array, Prices]:
     """Which backbone features are needed, and what all kernels cost: no phases, no crossings."""
     residual = (tables.residual[0] << np.arange(N)).sum(axis=1)
     needed = cells[0].read | residual.take(w.channels)
     c6 = has(needed, N - 1)
     backbone = needed & 0b111 | c6 << (N - 2)
     added_us = tables.residual_us * (tables.residual[0] + (repeats - 1.0) * tables.residual[1])
-    total: Table = (tables.rest_us + added_us.sum(axis=1))[backbone, w.channels]
+    total: Prices = (tables.rest_us + added_us.sum(axis=1))[backbone, w.channels]
     total += tables.c6_us.take(w.channels) * c6
     total += _blocks_us(tables, w, cells)
     if tables.pool_us.any():
@@ -100,7 +102,7 @@ def _kernels_us(tables: Tables, w: Wiring, cells: list[Cells], repeats: int) -> 
     return needed, total
 
 
-def _blocks_us(tables: Tables, w: Wiring, cells: list[Cells]) -> Table:
+def _blocks_us(tables: PriceTables, w: Wiring, cells: list[Cells]) -> Prices:
     """Convolutions and merges; the first cell's inputs have the backbone's channels."""
     variants, kernels = tables.depthwise_us[..., 0].size, tables.depthwise_us.shape[-1]
     digits = w.digit.sum(axis=1, dtype=np.int32)
@@ -108,13 +110,13 @@ def _blocks_us(tables: Tables, w: Wiring, cells: list[Cells]) -> Table:
     us = tables.inputs_us.ravel().take(digits * variants + w.variant)
     us += tables.body_us.ravel().take(body)
     first = (w.reads & 0b111) * np.int32(variants) + w.variant
-    total: Table = np.einsum("bn,bn->n", tables.first_us.ravel().take(first), cells[0].live)
+    total: Prices = np.einsum("bn,bn->n", tables.first_us.ravel().take(first), cells[0].live)
     for some in cells:
         total += some.count * np.einsum("bn,bn->n", us, some.live)
     return total
 
 
-def _pools_us(tables: Tables, w: Wiring, cells: list[Cells], c6: Array) -> Table:
+def _pools_us(tables: PriceTables, w: Wiring, cells: list[Cells], c6: Array) -> Prices:
     """Down-sampling of features: each feature to each level once, whoever reads it."""
     total = np.zeros(len(w.channels))
     found = [_read_by_level(w, some.live) for some in cells]

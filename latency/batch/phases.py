@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .tables import Flags, N, Table, Tables
+from .tables import Flags, N, Prices, PriceTables
 from .wiring import Array, Cells, Wiring, has, union
 
 _NEVER = np.int16(-(1 << 14))  # phase of no input: there before everything else
 _GATE = np.uint8(16)  # in a count of crossings gates stand above tensors, which are fewer
 
 
-def phases_us(tables: Tables, w: Wiring, cells: list[Cells], c6: Array) -> Table:
+def phases_us(tables: PriceTables, w: Wiring, cells: list[Cells], c6: Array) -> Prices:
     """[n], what it costs that execution goes back and forth.
 
     Args:
@@ -58,7 +58,7 @@ def phases_us(tables: Tables, w: Wiring, cells: list[Cells], c6: Array) -> Table
     last = phase[:N].max(axis=0)
     crossings.features += pending | np.uint8(not tables.whole)
     joined_us = np.einsum("l,ln->n", tables.predictions_us, phase[:N] < last)
-    total: Table = crossings.us(tables, w) + tables.partition_us * (last + 1) + joined_us
+    total: Prices = crossings.us(tables, w) + tables.partition_us * (last + 1) + joined_us
     return total
 
 
@@ -78,7 +78,7 @@ class _Inputs:
     pooled: Array
 
 
-def _inputs(tables: Tables, w: Wiring) -> _Inputs:
+def _inputs(tables: PriceTables, w: Wiring) -> _Inputs:
     direct = has(_flagged(tables.direct, w)[:, None], w.feature).astype(np.uint8)
     weights = 2 * direct
     if w.gated.any():
@@ -102,7 +102,7 @@ def _flagged(flags: Flags, w: Wiring) -> Array:
     return flagged
 
 
-def _first_waits(tables: Tables, w: Wiring, inputs: _Inputs, live: Array, c6: Array) -> Array:
+def _first_waits(tables: PriceTables, w: Wiring, inputs: _Inputs, live: Array, c6: Array) -> Array:
     """As in :class:`_Inputs`, but for what the interpreter resamples before its first turn.
 
     The side of the first node in the file begins. That is the delegate's, unless a head alone
@@ -159,12 +159,12 @@ class _Crossings:
         self.expanded += crossing & (_GATE - 1)
         self.gates += crossing // _GATE
 
-    def us(self, tables: Tables, w: Wiring) -> Table:
+    def us(self, tables: PriceTables, w: Wiring) -> Prices:
         expanded_us = tables.expanded_us.ravel().take(w.variant)
         gate_us = tables.gate_us.ravel().take(w.variant)
         inside_us = tables.feature_us.ravel().take(w.channels * N + w.level[:-N])
         feature_us = tables.feature_us.T.take(w.channels, axis=1)
-        total: Table = np.einsum("bn,bn->n", expanded_us, self.expanded)
+        total: Prices = np.einsum("bn,bn->n", expanded_us, self.expanded)
         total += np.einsum("bn,bn->n", gate_us, self.gates)
         total += np.einsum("bn,bn->n", inside_us, self.inside)
         total += np.einsum("ln,ln->n", feature_us, self.features)

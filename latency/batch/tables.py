@@ -31,7 +31,7 @@ from ..profile.calibration import SHARED
 from ..profile.device_profile import DeviceProfile
 from ..profiling.heads import INPUT_SIZE, MOBILENET_V2_CHANNELS, covering, unpruned_head
 
-Table = npt.NDArray[np.float64]
+Prices = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 N = len(LEVELS)
@@ -45,7 +45,7 @@ MOST_BLOCKS = 27  # so that they, a cell's inputs and one for no input are the b
 
 
 @dataclass(frozen=True, slots=True)
-class Features:
+class HeadAlone:
     """A head alone, as profiling measures it.
 
     Args:
@@ -58,7 +58,7 @@ class Features:
 
 
 @dataclass
-class Tables:
+class PriceTables:
     """Axes: S sources, C channels, L = 4 levels, F expansions, K kernels, M merges.
 
     Args:
@@ -85,23 +85,23 @@ class Tables:
         most_inputs: of a block.
     """
 
-    conv_us: Table
-    pool_us: Table
-    merge_us: Table
-    depthwise_us: Table
-    pointwise_us: Table
-    residual_us: Table
+    conv_us: Prices
+    pool_us: Prices
+    merge_us: Prices
+    depthwise_us: Prices
+    pointwise_us: Prices
+    residual_us: Prices
     residual: Flags
-    c6_us: Table
-    rest_us: Table
+    c6_us: Prices
+    rest_us: Prices
     waits: Flags
     direct: Flags
     pooled: Flags
-    expanded_us: Table
-    feature_us: Table
-    gate_us: Table
-    backbone_us: Table
-    predictions_us: Table
+    expanded_us: Prices
+    feature_us: Prices
+    gate_us: Prices
+    backbone_us: Prices
+    predictions_us: Prices
     partition_us: float
     delegates: bool
     whole: bool
@@ -109,7 +109,7 @@ class Tables:
     unknown: list[str] = field(default_factory=list)
 
     @cached_property
-    def body_us(self) -> Table:
+    def body_us(self) -> Prices:
         """[C, L, F, K, 2], what the inputs of a block do not decide, without and with gate.
 
         A gated block merges two inputs, of which :attr:`inputs_us` has the sum.
@@ -119,21 +119,21 @@ class Tables:
         return np.stack([separable, separable + gate[..., None]], axis=-1)
 
     @cached_property
-    def inputs_us(self) -> Table:
+    def inputs_us(self) -> Prices:
         """[I, C, L, F], a block's inputs and their sum; I = sums of :func:`level_digits`."""
         base = self.most_inputs + 1
         counts = np.stack(np.unravel_index(np.arange(base**N), (base,) * N, order="F"))
         merges = np.clip(counts.sum(axis=0), 2, self.most_inputs) - 2
-        inputs_us: Table = np.tensordot(counts, self.conv_us[:N], (0, 0))
+        inputs_us: Prices = np.tensordot(counts, self.conv_us[:N], (0, 0))
         inputs_us += np.moveaxis(self.merge_us, -1, 0)[merges]
         return inputs_us
 
     @cached_property
-    def first_us(self) -> Table:
+    def first_us(self) -> Prices:
         """[8, C, L, F], what inputs C3, C4, C5 (bits) cost more than those of C channels."""
         more = self.conv_us[BACKBONE:] - self.conv_us[: N - 1]
         used = np.arange(8)[:, None] >> np.arange(N - 1) & 1
-        first: Table = np.tensordot(used, more, 1)
+        first: Prices = np.tensordot(used, more, 1)
         return first
 
 
@@ -155,7 +155,7 @@ def level_digits(most_inputs: int) -> npt.NDArray[np.uint8]:
     return ((most_inputs + 1) ** np.arange(N)).astype(np.uint8)
 
 
-def build_tables(estimator: Estimator, space: Space, template: Detector | Features) -> Tables:
+def build_tables(estimator: Estimator, space: Space, template: Detector | HeadAlone) -> PriceTables:
     """Price everything that genotypes of a space can be made of.
 
     Raises:
@@ -184,8 +184,8 @@ def build_tables(estimator: Estimator, space: Space, template: Detector | Featur
     return tables
 
 
-def _features(template: Detector | Features) -> Features:
-    if isinstance(template, Features):
+def _features(template: Detector | HeadAlone) -> HeadAlone:
+    if isinstance(template, HeadAlone):
         return template
     if not isinstance(template.head, Genotype):
         raise InvalidInput(
@@ -196,13 +196,13 @@ def _features(template: Detector | Features) -> Features:
     image = builder.input("image", (1, template.input_size, template.input_size, 3))
     ends = add_backbone(builder, image, template.backbone, NORM)
     c3, c4, c5 = (builder.channels(name) for name in (ends.c3, ends.c4, ends.c5))
-    return Features((c3, c4, c5), template.input_size)
+    return HeadAlone((c3, c4, c5), template.input_size)
 
 
-def _empty(estimator: Estimator, space: Space, template: Detector | Features) -> Tables:
+def _empty(estimator: Estimator, space: Space, template: Detector | HeadAlone) -> PriceTables:
     c, f, k = len(space.channels), max(1, len(space.expansions)), len(space.kernels)
     calibration = estimator.calibration
-    return Tables(
+    return PriceTables(
         conv_us=np.zeros((SOURCES, c, N, f)),
         pool_us=np.zeros((SOURCES, c, N)),
         merge_us=np.zeros((c, N, f, MERGES)),
@@ -230,7 +230,7 @@ def _empty(estimator: Estimator, space: Space, template: Detector | Features) ->
 class _Writer:
     """Fills tables from graphs."""
 
-    def __init__(self, estimator: Estimator, tables: Tables) -> None:
+    def __init__(self, estimator: Estimator, tables: PriceTables) -> None:
         self.estimator = estimator
         self.runtime = estimator.runtime
         self.tables = tables
@@ -252,7 +252,7 @@ class _Writer:
         size = sum(layer.elements * DTYPE_BYTES[layer.dtype] for layer in layers)
         return self.estimator.calibration.crossing_us_per_mb * size / MEGABYTE
 
-    def head(self, space: Space, c: int, genotype: Genotype, features: Features) -> None:
+    def head(self, space: Space, c: int, genotype: Genotype, features: HeadAlone) -> None:
         """Everything with the c-th number of channels, from a head of two covering cells."""
         graph = unpruned_head(genotype, features.channels, features.input_size)
         us = self.kernels_us(graph)
@@ -318,7 +318,7 @@ class _Writer:
 
 
 def _write_surroundings(
-    writer: _Writer, space: Space, detector: Detector, features: Features
+    writer: _Writer, space: Space, detector: Detector, features: HeadAlone
 ) -> None:
     """Backbone and predictor of a detector."""
     tables = writer.tables
@@ -342,7 +342,7 @@ def _write_surroundings(
         )
 
 
-def _predictor(detector: Detector, channels: int, features: Features) -> Graph:
+def _predictor(detector: Detector, channels: int, features: HeadAlone) -> Graph:
     """The predictor alone on features of that many channels."""
     assert detector.predictor is not None  # the detector's constructor has checked
     builder = GraphBuilder()

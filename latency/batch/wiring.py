@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ...models.genotype import MIN_LEVEL
 from ...models.space import Space
-from .tables import N, Tables, level_digits
+from .tables import N, PriceTables, level_digits
 
 Array = npt.NDArray[Any]
 
@@ -111,7 +111,7 @@ class Cells:
     count: int
 
 
-def executed_cells(tables: Tables, w: Wiring, repeats: int) -> list[Cells]:
+def executed_cells(tables: PriceTables, w: Wiring, repeats: int) -> list[Cells]:
     """All cells, first to last. With a residual every input is read, so that they are alike."""
     levels = np.arange(N, dtype=w.reads.dtype)[:, None]
     live, read = _reach(w, np.full(len(w.channels), 0b1111 << len(w.level), w.reads.dtype))

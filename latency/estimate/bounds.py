@@ -35,7 +35,7 @@ class Bound:
 
 
 @dataclass(frozen=True, slots=True)
-class Rates:
+class SpeedLimits:
     """The rates of the fastest and the slowest kinds of a profile.
 
     Args:
@@ -65,7 +65,7 @@ class Rates:
 LEAST_US = 1e-3
 
 
-def rates(profile: DeviceProfile, dtype: str = "float32") -> Rates:
+def speed_limits(profile: DeviceProfile, dtype: str = "float32") -> SpeedLimits:
     """The rates of a profile, from its rows, or from its regressions where a kind has no rows.
 
     Args:
@@ -92,7 +92,7 @@ def rates(profile: DeviceProfile, dtype: str = "float32") -> Rates:
         )
     slowest = max(per_byte.values())
     moving = [rate for kind, rate in per_byte.items() if not kinds[kind][2]]
-    return Rates(
+    return SpeedLimits(
         fastest_us_per_byte=min(per_byte.values()),
         slowest_us_per_byte=slowest,
         moving_us_per_byte=max(moving, default=slowest),

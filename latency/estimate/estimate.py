@@ -12,8 +12,8 @@ from ...models.graph.graph import Graph
 from ..kernels.execution import ExecutionPlan, execution_plan, runtime_named
 from ..kernels.kernel import Kernel
 from ..profile.device_profile import DeviceProfile
-from ..profile.table import TableRow, look_up_table
-from .bounds import Bound, Rates, rates
+from ..profile.table import MeasuredKernel, look_up_table
+from .bounds import Bound, SpeedLimits, speed_limits
 
 Source = Literal["table", "regression", "extrapolation", "bound"]
 
@@ -144,11 +144,11 @@ class Estimator:
         self.runtime = runtime_named(profile.runtime)
         self._table = look_up_table(profile.table)
         self._known: dict[Kernel, KernelLatency] = {}
-        self._rates: dict[str, Rates] = {}
+        self._rates: dict[str, SpeedLimits] = {}
 
-    def _rates_of(self, dtype: str) -> Rates:
+    def _rates_of(self, dtype: str) -> SpeedLimits:
         if dtype not in self._rates:
-            self._rates[dtype] = rates(self.profile, dtype)
+            self._rates[dtype] = speed_limits(self.profile, dtype)
         return self._rates[dtype]
 
     def kernel(self, kernel: Kernel) -> KernelLatency:
@@ -236,7 +236,7 @@ class Estimator:
 
 
 def uncalibrated(
-    profile: DeviceProfile, table: dict[Kernel, TableRow], kernel: Kernel
+    profile: DeviceProfile, table: dict[Kernel, MeasuredKernel], kernel: Kernel
 ) -> tuple[float, Source, float] | None:
     """(net microseconds, source, relative error) of a kernel measured alone; None if unknown."""
     row = table.get(kernel)

@@ -15,7 +15,7 @@ from ..profile.table import look_up_table
 from ..profiling.heads import head_graph
 from .calibration_fit import fit_calibration
 from .regression import LEAST_KERNELS, KernelRegression
-from .validation import Point, validate
+from .validation import HeldOutModel, validate
 
 
 def fit(profile: DeviceProfile) -> DeviceProfile:
@@ -73,9 +73,9 @@ def _plan(profile: DeviceProfile, head: MeasuredHead) -> ExecutionPlan:
     return execution_plan(graph, runtime_named(profile.runtime))
 
 
-def _point(estimator: Estimator, head: MeasuredHead) -> Point:
+def _point(estimator: Estimator, head: MeasuredHead) -> HeldOutModel:
     found = estimator.estimate(head_graph(head.genotype, head.channels, head.input_size))
-    return Point(
+    return HeldOutModel(
         name=head.name,
         measured_ms=head.latency_ms,
         predicted_ms=found.latency_ms,

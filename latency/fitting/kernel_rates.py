@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ...errors import InvalidInput, NotCovered
-from ..kernels.features import NAMES, Matrix, matrix
+from ..kernels.features import FEATURE_NAMES, Matrix, matrix
 from ..kernels.kernel import Kernel
 from ..profile.regressor import Regressor, named
 
@@ -72,7 +72,7 @@ BOUND_OTHERWISE = (*CONVOLUTIONS, *POOLS, "fully_connected")
 BYTES_MOVED = ("bytes_in", "bytes_out")
 #: Convolutions are bound by arithmetic and by reading their weights once; dense layers by their
 #: weights; pools by their windows; the rest by moving data. Few enough for a few dozen models.
-RATES = (
+FEW_RATES = (
     Rate("pointwise arithmetic", ("conv_1x1",), ("vector_madds",)),
     Rate("convolution arithmetic", ("conv_kxk",), ("vector_madds",)),
     Rate("grouped convolution arithmetic", ("conv_grouped",), ("vector_madds",)),
@@ -101,7 +101,7 @@ def rates_by_kind(kinds: Sequence[str]) -> tuple[Rate, ...]:
 
 
 @dataclass(frozen=True, slots=True)
-class RatesFit:
+class RateModel:
     """Fitted rates.
 
     Args:
@@ -145,7 +145,7 @@ class RatesFit:
                 by_kind.setdefault(kernel.kind, []).append(kernel)
         found = {}
         for kind, kernels in sorted(by_kind.items()):
-            coefficients = dict.fromkeys(NAMES, 0.0)
+            coefficients = dict.fromkeys(FEATURE_NAMES, 0.0)
             for rate in self.rates:
                 if rate.applies(kind):
                     for feature in rate.features:
@@ -166,10 +166,10 @@ class RatesFit:
 
 def fit_rates(
     models: Sequence[TimedModel],
-    rates: tuple[Rate, ...] = RATES,
+    rates: tuple[Rate, ...] = FEW_RATES,
     reference: str = "",
     intercept: bool = False,
-) -> RatesFit:
+) -> RateModel:
     """Rates and group factors that minimise the weighted squared relative error.
 
     Alternates between non-negative least squares for the rates and one factor for each group but
@@ -213,7 +213,7 @@ def fit_rates(
         if moved < CONVERGED:
             break
     solution = solution / scale
-    return RatesFit(
+    return RateModel(
         rates=rates,
         us_per_unit={rate.name: float(v) for rate, v in zip(rates, solution, strict=False)},
         intercept_us=float(solution[-1]) if intercept else 0.0,
@@ -236,7 +236,7 @@ def _determined(rates: tuple[Rate, ...], models: Sequence[TimedModel]) -> tuple[
 
 def design(models: Sequence[Sequence[Kernel]], rates: tuple[Rate, ...]) -> Matrix:
     """[models, rates]: how many units of each rate a model has."""
-    columns = {name: index for index, name in enumerate(NAMES)}
+    columns = {name: index for index, name in enumerate(FEATURE_NAMES)}
     result = np.zeros((len(models), len(rates)))
     for row, kernels in enumerate(models):
         x = matrix(kernels)

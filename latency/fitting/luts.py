@@ -30,8 +30,8 @@ from ...storage.atomic import write_atomically
 from ..estimate.estimate import Estimator
 from ..kernels.execution import BUILTIN, Runtime, execution_plan
 from ..profile.calibration import Calibration
-from ..profile.device_profile import DeviceProfile, Measuring
-from ..profile.table import TableRow
+from ..profile.device_profile import CampaignRecord, DeviceProfile
+from ..profile.table import MeasuredKernel
 from .intervals import COVERAGE, conformal_error
 from .kernel_rates import TimedModel, fit_rates
 
@@ -268,7 +268,9 @@ def profile_from_lut(
         if len(kernels) == 1 and entry.count:
             spread = entry.std_ms / entry.mean_ms
             rows.append(
-                TableRow(kernels[0].signature, entry.mean_ms * 1e3, spread, entry.count, provenance)
+                MeasuredKernel(
+                    kernels[0].signature, entry.mean_ms * 1e3, spread, entry.count, provenance
+                )
             )
     if len(models) < LEAST_BLOCKS:
         raise InvalidInput(
@@ -289,7 +291,7 @@ def profile_from_lut(
             provenance=provenance,
         ),
         runtime=runtime.name,
-        measuring=Measuring("look-up table", "mean as in the table", 0),
+        measuring=CampaignRecord("look-up table", "mean as in the table", 0),
         dispatch_us=0.0,
         table=tuple(rows),
         regressors=regressors,

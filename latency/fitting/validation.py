@@ -49,7 +49,7 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class HeldOutModel:
     """One held-out model.
 
     Args:
@@ -81,7 +81,7 @@ class Validation:
     noise_floor: Agreement | None
     interval_coverage: float
     largest_error: str
-    points: tuple[Point, ...]
+    points: tuple[HeldOutModel, ...]
 
     def __str__(self) -> str:
         """One line for people."""
@@ -93,7 +93,7 @@ class Validation:
         return line + (f" (noise floor: RMSPE {noise.rmspe.value:.1%})" if noise else "")
 
 
-def validate(points: Sequence[Point], seed: int = 0) -> Validation:
+def validate(points: Sequence[HeldOutModel], seed: int = 0) -> Validation:
     """Figures of predictions that were not fitted on these models.
 
     Raises:

@@ -58,7 +58,7 @@ def _channels(shape: tuple[int, ...]) -> int:
 
 
 #: Name -> value, and whether more of it is more work: then, all else equal, nothing gets faster.
-FEATURES: dict[str, tuple[Callable[[Kernel], float], bool]] = {
+KERNEL_FEATURES: dict[str, tuple[Callable[[Kernel], float], bool]] = {
     "vector_madds": (_vector_madds, True),
     "bytes_in": (lambda kernel: kernel.bytes_in, True),
     "bytes_out": (lambda kernel: kernel.bytes_out, True),
@@ -79,16 +79,16 @@ FEATURES: dict[str, tuple[Callable[[Kernel], float], bool]] = {
     "stride": (lambda kernel: math.prod(kernel.stride), False),
     "inputs": (lambda kernel: len(kernel.inputs), False),
 }
-NAMES = tuple(FEATURES)
-MONOTONE = tuple(monotone for _, monotone in FEATURES.values())
+FEATURE_NAMES = tuple(KERNEL_FEATURES)
+MONOTONE = tuple(monotone for _, monotone in KERNEL_FEATURES.values())
 
 
 def matrix(kernels: Sequence[Kernel]) -> Matrix:
-    """[kernels, features] in the order of :data:`NAMES`."""
+    """[kernels, features] in the order of :data:`FEATURE_NAMES`."""
     rows = [_row(kernel) for kernel in kernels]
-    return np.asarray(rows, dtype=np.float64).reshape(len(kernels), len(NAMES))
+    return np.asarray(rows, dtype=np.float64).reshape(len(kernels), len(FEATURE_NAMES))
 
 
 @functools.lru_cache(maxsize=1 << 16)  # networks repeat their kernels, and fits their networks
 def _row(kernel: Kernel) -> tuple[float, ...]:
-    return tuple(value(kernel) for value, _ in FEATURES.values())
+    return tuple(value(kernel) for value, _ in KERNEL_FEATURES.values())

@@ -23,7 +23,7 @@ from ..kernels.execution import ExecutionPlan, Partition, Step, runtime_named
 from ..kernels.kernel import Kernel
 from .calibration import Calibration
 from .regressor import Regressor
-from .table import TableRow, look_up_table
+from .table import MeasuredKernel, look_up_table
 
 SCHEMA = 2
 
@@ -99,7 +99,7 @@ class MeasuredNetwork:
 
 
 @dataclass(frozen=True, slots=True)
-class Measuring:
+class CampaignRecord:
     """How the numbers came about.
 
     Args:
@@ -139,9 +139,9 @@ class DeviceProfile:
     provenance: Provenance
     device: DeviceInfo
     runtime: str
-    measuring: Measuring
+    measuring: CampaignRecord
     dispatch_us: float
-    table: tuple[TableRow, ...]
+    table: tuple[MeasuredKernel, ...]
     heads: tuple[MeasuredHead, ...] = ()
     networks: tuple[MeasuredNetwork, ...] = ()
     regressors: dict[str, Regressor] = field(default_factory=dict)

@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 
 from ...errors import InvalidProfile
-from ..kernels.features import NAMES, Matrix, matrix
+from ..kernels.features import FEATURE_NAMES, Matrix, matrix
 from ..kernels.kernel import Kernel
 
-COLUMNS = {name: column for column, name in enumerate(NAMES)}
+COLUMNS = {name: column for column, name in enumerate(FEATURE_NAMES)}
 
 Method = Literal["non_negative_linear", "gradient_boosting", "random_forest"]
 
@@ -42,7 +42,7 @@ class Trees:
     right: tuple[int, ...]
     value: tuple[float, ...]
     baseline: float = 0.0
-    names: tuple[str, ...] = NAMES
+    names: tuple[str, ...] = FEATURE_NAMES
 
     def __post_init__(self) -> None:
         nodes = len(self.feature)
@@ -138,8 +138,8 @@ class Regressor:
 
 
 def named(values: Matrix) -> dict[str, float]:
-    """Feature -> number, from one number for each of :data:`..kernels.features.NAMES`."""
-    return dict(zip(NAMES, map(float, values), strict=True))
+    """Feature -> number, from one number for each of :data:`..kernels.features.FEATURE_NAMES`."""
+    return dict(zip(FEATURE_NAMES, map(float, values), strict=True))
 
 
 def _check_names(what: str, names: Iterable[str]) -> None:
@@ -147,7 +147,7 @@ def _check_names(what: str, names: Iterable[str]) -> None:
     if unknown:
         raise InvalidProfile(
             f"{what!r} speaks of the unknown features {', '.join(unknown)}; known: "
-            f"{', '.join(NAMES)}"
+            f"{', '.join(FEATURE_NAMES)}"
         )
 
 

@@ -11,7 +11,7 @@ from ..kernels.kernel import Kernel
 
 
 @dataclass(frozen=True, slots=True)
-class TableRow:
+class MeasuredKernel:
     """One kernel, measured alone.
 
     Args:
@@ -35,13 +35,13 @@ class TableRow:
             raise InvalidProfile(f"'spread' must not be negative, got {self.spread}")
 
 
-def look_up_table(rows: Iterable[TableRow]) -> dict[Kernel, TableRow]:
+def look_up_table(rows: Iterable[MeasuredKernel]) -> dict[Kernel, MeasuredKernel]:
     """Rows by kernel.
 
     Raises:
         InvalidProfile: a kernel has two rows, or a signature that cannot be read.
     """
-    table: dict[Kernel, TableRow] = {}
+    table: dict[Kernel, MeasuredKernel] = {}
     for row in rows:
         kernel = Kernel.parse(row.kernel)
         if kernel in table:

@@ -50,39 +50,39 @@ def _head(genotype: Genotype, channels: tuple[int, int, int], input_size: int) -
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class DrawnHead:
     """A random head under the name that says how to draw it again."""
 
     name: str
     genotype: Genotype
 
 
-def random_heads(space: Space, count: int, seed: int) -> tuple[Head, ...]:
+def random_heads(space: Space, count: int, seed: int) -> tuple[DrawnHead, ...]:
     """Heads drawn uniformly from a space, each with 3 to 5 cells."""
     rng = np.random.default_rng(seed)
     return tuple(
-        Head(f"{space.name}/{seed}/{index}", sample(space, rng, int(rng.choice(REPEATS))))
+        DrawnHead(f"{space.name}/{seed}/{index}", sample(space, rng, int(rng.choice(REPEATS))))
         for index in range(count)
     )
 
 
-DRAWN_PER_SPREAD_HEAD = 4
-LEAST_SPREAD = 8  # fewer would be extremes with little in between
+DRAWN_PER_GRADED_HEAD = 4
+LEAST_GRADED = 8  # fewer would be extremes with little in between
 
 
 @lru_cache(maxsize=8)
-def spread_heads(space: Space, count: int, seed: int) -> tuple[Head, ...]:
+def graded_heads(space: Space, count: int, seed: int) -> tuple[DrawnHead, ...]:
     """Of four times as many random heads, those whose work is spread most evenly.
 
     Few heads drawn at random are all of middling size, and say little about what differs between
     the fastest and the slowest: what is still in the caches when a kernel has its turn. Fewer than
     eight are drawn at random all the same.
     """
-    if count < LEAST_SPREAD:
+    if count < LEAST_GRADED:
         return random_heads(space, count, seed)
-    drawn = random_heads(space, DRAWN_PER_SPREAD_HEAD * count, seed)
+    drawn = random_heads(space, DRAWN_PER_GRADED_HEAD * count, seed)
     work = {head: math.log(cost(head_graph(head.genotype)).madds) for head in drawn}
-    chosen: list[Head] = []
+    chosen: list[DrawnHead] = []
     for wanted in np.linspace(min(work.values()), max(work.values()), count):
         left = (head for head in drawn if head not in chosen)
         chosen.append(min(left, key=lambda head: abs(work[head] - float(wanted))))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...android_harness.device import Device, Job
 from ...android_harness.measurement import Measurement
-from ...android_harness.protocol import Protocol, protocol_for
+from ...android_harness.protocol import MeasuringProtocol, protocol_for
 from ...android_harness.verdict import measurements
 from ...errors import InvalidInput
 from ..kernels.execution import XNNPACK, Runtime
@@ -22,7 +22,7 @@ def measure_files(
     store: MeasurementStore,
     *,
     runtime: Runtime = XNNPACK,
-    protocol: Protocol | None = None,
+    protocol: MeasuringProtocol | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Measurement]:

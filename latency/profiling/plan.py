@@ -13,12 +13,12 @@ from ..profile.device_profile import Role
 from .heads import (
     INPUT_SIZE,
     MOBILENET_V2_CHANNELS,
-    Head,
+    DrawnHead,
     distinct,
+    graded_heads,
     head_graph,
     random_heads,
     space_kernels,
-    spread_heads,
 )
 from .packing import Pack, pack
 from .sampled_kernels import general_kernels
@@ -94,9 +94,9 @@ class ProfilingPlan:
         """The kernels in files of many; none where each is measured alone."""
         return pack(self.kernels()) if self.packed else ()
 
-    def heads(self) -> dict[Role, tuple[Head, ...]]:
+    def heads(self) -> dict[Role, tuple[DrawnHead, ...]]:
         return {
-            "calibration": spread_heads(self.space, self.calibration_heads, 2 * self.seed),
+            "calibration": graded_heads(self.space, self.calibration_heads, 2 * self.seed),
             "validation": random_heads(self.space, self.validation_heads, 2 * self.seed + 1),
         }
 

@@ -14,7 +14,7 @@ import numpy as np
 from ...android_harness.campaign import campaign
 from ...android_harness.device import Device, Job, RunSettings
 from ...android_harness.measurement import UNREADABLE, DeviceInfo, Measurement, Run, Status
-from ...android_harness.protocol import Protocol, protocol_for
+from ...android_harness.protocol import MeasuringProtocol, protocol_for
 from ...android_harness.verdict import measurements
 from ...errors import JobFailed
 from ...models.graph.graph import Graph
@@ -22,9 +22,15 @@ from ...models.tflite.writer import write_tflite
 from ..kernels.execution import XNNPACK, Runtime, execution_plan
 from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel, kernel_graph
-from ..profile.device_profile import DeviceProfile, MeasuredHead, MeasuredNetwork, Measuring, Role
-from ..profile.table import TableRow
-from .heads import Head
+from ..profile.device_profile import (
+    CampaignRecord,
+    DeviceProfile,
+    MeasuredHead,
+    MeasuredNetwork,
+    Role,
+)
+from ..profile.table import MeasuredKernel
+from .heads import DrawnHead
 from .packing import step_latencies_us
 from .plan import (
     BY_OPERATOR,
@@ -45,7 +51,7 @@ def profile_device(
     device: Device,
     plan: ProfilingPlan,
     store: MeasurementStore,
-    protocol: Protocol | None = None,
+    protocol: MeasuringProtocol | None = None,
     progress: Progress | None = None,
 ) -> DeviceProfile:
     """Measure what the store does not have yet, and make a profile of it; fit it afterwards.
@@ -77,7 +83,7 @@ def profile_device(
     return measured_profile(info, plan, store, protocol)
 
 
-def quick(protocol: Protocol) -> Protocol:
+def quick(protocol: MeasuringProtocol) -> MeasuringProtocol:
     """The same protocol in less than half the time, for a first profile.
 
     On a PC, 4 rounds of 3 repeats gave heads an error of 3.2 % (RMSPE) where 5 rounds of 5 gave
@@ -129,7 +135,7 @@ def _measure(
     info: DeviceInfo,
     seed: int,
     store: MeasurementStore,
-    protocol: Protocol,
+    protocol: MeasuringProtocol,
     progress: Progress | None,
     graphs: Mapping[str, Graph],
     sentinel_key: str,
@@ -153,7 +159,7 @@ def measure_jobs(
     settings: RunSettings,
     seed: int,
     store: MeasurementStore,
-    protocol: Protocol,
+    protocol: MeasuringProtocol,
     progress: Progress | None = None,
 ) -> None:
     """Visit what is not VALID in the store yet; every run is in it before the next begins.
@@ -177,7 +183,7 @@ def measure_jobs(
 
 
 def _unpacked(
-    runs: Mapping[str, Sequence[Run]], plan: ProfilingPlan, protocol: Protocol
+    runs: Mapping[str, Sequence[Run]], plan: ProfilingPlan, protocol: MeasuringProtocol
 ) -> dict[str, list[Run]]:
     """Runs of packs as runs of their kernels, by signature; the sentinel's as they are.
 
@@ -214,7 +220,7 @@ def _steps(runs: Mapping[str, Sequence[Run]], plan: ProfilingPlan) -> dict[str, 
 
 
 def _measured(
-    info: DeviceInfo, plan: ProfilingPlan, store: MeasurementStore, protocol: Protocol
+    info: DeviceInfo, plan: ProfilingPlan, store: MeasurementStore, protocol: MeasuringProtocol
 ) -> dict[str, Measurement]:
     """All that a plan asks for, by key; what packs measured under their kernels' signatures."""
     runs = store.runs(info)
@@ -226,7 +232,7 @@ def _measured(
 
 
 def measured_profile(
-    info: DeviceInfo, plan: ProfilingPlan, store: MeasurementStore, protocol: Protocol
+    info: DeviceInfo, plan: ProfilingPlan, store: MeasurementStore, protocol: MeasuringProtocol
 ) -> DeviceProfile:
     """The profile of what a store holds for a plan, not fitted yet.
 
@@ -255,7 +261,7 @@ def measured_profile(
         provenance=info.provenance,
         device=info,
         runtime=plan.runtime.name,
-        measuring=Measuring(
+        measuring=CampaignRecord(
             protocol=protocol.name,
             statistic=_statistic(plan, protocol),
             seed=plan.seed,
@@ -282,7 +288,7 @@ def _failures(plan: ProfilingPlan, found: Mapping[str, Measurement]) -> dict[str
     return failures
 
 
-def _statistic(plan: ProfilingPlan, protocol: Protocol) -> str:
+def _statistic(plan: ProfilingPlan, protocol: MeasuringProtocol) -> str:
     text = (
         f"{protocol.quantile:g} quantile of the undisturbed runs' "
         f"{' or '.join(protocol.statistics)}"
@@ -292,17 +298,19 @@ def _statistic(plan: ProfilingPlan, protocol: Protocol) -> str:
     return text
 
 
-def _row(kernel: Kernel, found: Mapping[str, Measurement], info: DeviceInfo) -> TableRow | None:
+def _row(
+    kernel: Kernel, found: Mapping[str, Measurement], info: DeviceInfo
+) -> MeasuredKernel | None:
     measured = found.get(kernel.signature)
     if measured is None or measured.centre_us is None or measured.spread is None:
         return None
-    return TableRow(
+    return MeasuredKernel(
         kernel.signature, measured.centre_us, measured.spread, measured.count, info.provenance
     )
 
 
 def _head(
-    head: Head,
+    head: DrawnHead,
     role: Role,
     found: Mapping[str, Measurement],
     plan: ProfilingPlan,

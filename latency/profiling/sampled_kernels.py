@@ -19,7 +19,7 @@ from ..kernels.kernel import DTYPES_READ, Kernel, Pair, same_output
 
 T = TypeVar("T")
 Numbers = Sequence[float]
-Recipe = Callable[[Numbers], Kernel]
+KernelRecipe = Callable[[Numbers], Kernel]
 
 LEAST_MADDS, MOST_MADDS = 50_000, 200_000_000  # of kernels that have any
 LEAST_ELEMENTS, MOST_ELEMENTS = 1_000, 2_000_000  # of inputs and output
@@ -107,7 +107,7 @@ def _dense(number: Numbers) -> Kernel:
     return Kernel("fully_connected", ((1, features),), (1, filters))
 
 
-def _pool(op: str) -> Recipe:
+def _pool(op: str) -> KernelRecipe:
     return lambda number: _windowed(op, number, ((2, 2), (3, 3), (3, 3), (5, 5)), (1, 2))
 
 
@@ -116,7 +116,7 @@ def _global_pool(number: Numbers) -> Kernel:
     return Kernel("global_average_pool", (image,), (1, 1, 1, image[3]))
 
 
-def _resize(op: str) -> Recipe:
+def _resize(op: str) -> KernelRecipe:
     def recipe(number: Numbers) -> Kernel:
         image = _image(number[0], number[1])
         factor = _choice(number[3], (2, 2, 4))
@@ -125,7 +125,7 @@ def _resize(op: str) -> Recipe:
     return recipe
 
 
-def _unary(op: str) -> Recipe:
+def _unary(op: str) -> KernelRecipe:
     def recipe(number: Numbers) -> Kernel:
         image = _image(number[0], number[1])
         return Kernel(op, (image,), image)
@@ -133,7 +133,7 @@ def _unary(op: str) -> Recipe:
     return recipe
 
 
-def _binary(op: str) -> Recipe:
+def _binary(op: str) -> KernelRecipe:
     """With another tensor of the same shape."""
 
     def recipe(number: Numbers) -> Kernel:
@@ -146,7 +146,7 @@ def _binary(op: str) -> Recipe:
 IMAGES = 0.3  # share of broadcasts that normalise an image
 
 
-def _broadcast(op: str) -> Recipe:
+def _broadcast(op: str) -> KernelRecipe:
     """With a number for each channel: gates, batch norms that nothing absorbs, and of images."""
 
     def recipe(number: Numbers) -> Kernel:
@@ -161,7 +161,7 @@ def _broadcast(op: str) -> Recipe:
     return recipe
 
 
-def _constant(op: str) -> Recipe:
+def _constant(op: str) -> KernelRecipe:
     """With one number: scaling of images, and halves of activations."""
 
     def recipe(number: Numbers) -> Kernel:
@@ -195,10 +195,10 @@ def _softmax(number: Numbers) -> Kernel:
     return Kernel("softmax", (shape,), shape)
 
 
-Recipes = tuple[tuple[int, Recipe], ...]  # (share of the sample, recipe)
+KernelRecipes = tuple[tuple[int, KernelRecipe], ...]  # (share of the sample, recipe)
 
 #: More for what costs most and varies most.
-WEIGHTED: Recipes = (
+WEIGHTED: KernelRecipes = (
     (12, _pointwise),
     (12, _convolution),
     (3, _stem),
@@ -206,7 +206,7 @@ WEIGHTED: Recipes = (
     (4, _grouped),
     (7, _dense),
 )
-WEIGHTLESS: Recipes = (
+WEIGHTLESS: KernelRecipes = (
     (2, _pool("max_pool")),
     (2, _pool("average_pool")),
     (3, _global_pool),
@@ -221,8 +221,10 @@ WEIGHTLESS: Recipes = (
     (3, _concat),
     *((1, recipe) for recipe in (_pad, _reshape, _softmax)),
 )
-CONVERTING: Recipes = tuple((1, _unary(op)) for op in ("quantize", "requantize", "dequantize"))
-RECIPES: dict[Arithmetic, Recipes] = {
+CONVERTING: KernelRecipes = tuple(
+    (1, _unary(op)) for op in ("quantize", "requantize", "dequantize")
+)
+KERNEL_RECIPES: dict[Arithmetic, KernelRecipes] = {
     "float32": WEIGHTED + WEIGHTLESS,
     "int8": WEIGHTED + WEIGHTLESS + CONVERTING,
     "hybrid": WEIGHTED,
@@ -239,9 +241,9 @@ def general_kernels(
     """
     if count < 1:
         return ()
-    shares = sum(share for share, _ in RECIPES["float32"])
+    shares = sum(share for share, _ in KERNEL_RECIPES["float32"])
     found: dict[Kernel, None] = {}
-    for index, (share, recipe) in enumerate(RECIPES[arithmetic]):
+    for index, (share, recipe) in enumerate(KERNEL_RECIPES[arithmetic]):
         wanted = max(LEAST_OF_A_KIND, round(count * share / shares))
         kernels = _sample(recipe, wanted, 1000 * seed + index)
         found |= dict.fromkeys(kernel_in(kernel, arithmetic) for kernel in kernels)
@@ -259,7 +261,7 @@ def kernel_in(kernel: Kernel, arithmetic: Arithmetic) -> Kernel:
 LEAST_OF_A_KIND = 7
 
 
-def _sample(recipe: Recipe, wanted: int, seed: int) -> Iterator[Kernel]:
+def _sample(recipe: KernelRecipe, wanted: int, seed: int) -> Iterator[Kernel]:
     from scipy.stats import qmc
 
     found: set[Kernel] = set()

@@ -41,7 +41,7 @@ def random_networks(
     Args:
         arithmetic: of the same networks.
     """
-    rng = np.random.default_rng((seed, len(BLOCKS)))
+    rng = np.random.default_rng((seed, len(BLOCK_KINDS)))
     found: list[Network] = []
     while len(found) < count:
         graph = _Draft(rng, GraphBuilder()).graph()
@@ -71,7 +71,7 @@ class _Draft:
         if self.rng.random() < 0.4:
             x = self.builder.max_pool(self.name(), x, 3, 2)
         for _ in range(int(self.rng.integers(3, 6))):
-            block = BLOCKS[int(self.rng.integers(len(BLOCKS)))]
+            block = BLOCK_KINDS[int(self.rng.integers(len(BLOCK_KINDS)))]
             channels = min(8 * round(channels * self.rng.uniform(1.2, 2.5) / 8), 1024)
             kernel = int(self.rng.choice((3, 3, 5, 7)))
             stride = 2 if self.builder.shape(x)[1] >= 8 else 1
@@ -120,7 +120,7 @@ class _Draft:
         return self.builder.unary(self.name(), "softmax", x)
 
 
-Block = Callable[[_Draft, str, int, int, int], str]  # (draft, source, channels, kernel, stride)
+DrawBlock = Callable[[_Draft, str, int, int, int], str]  # (draft, source, channels, kernel, stride)
 
 
 def _plain(draft: _Draft, x: str, channels: int, kernel: int, stride: int) -> str:
@@ -191,7 +191,7 @@ def _average_pool(draft: _Draft, x: str, stride: int) -> str:
     return draft.builder.unary(draft.name(), "average_pool", x, **options)
 
 
-BLOCKS: tuple[Block, ...] = (
+BLOCK_KINDS: tuple[DrawBlock, ...] = (
     *(_plain, _bottleneck, _inverted, _gated),
     *(_separable, _dense, _branches, _grouped),
 )

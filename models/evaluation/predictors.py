@@ -21,7 +21,7 @@ from .coco_metrics import MeanPrecision, mean_precision
 if TYPE_CHECKING:
     import keras
 
-    from ..training.run_folder import Run
+    from ..training.run_folder import TrainingRun
 
 Floats = NDArray[np.float32]
 BATCH = 16
@@ -62,7 +62,7 @@ def keras_predictor(model: keras.Model) -> Predictor:
     return Predictor(size, boxes, slots, predict)
 
 
-def run_predictor(run: Run) -> Predictor:
+def run_predictor(run: TrainingRun) -> Predictor:
     """A finished training."""
     from ..networks.keras_network import build_keras
 

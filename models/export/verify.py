@@ -26,7 +26,7 @@ CONFIDENT = 0.3  # score from which an application would show a box
 
 
 @dataclass(frozen=True, slots=True)
-class Quantisation:
+class OutputQuantisation:
     """Of one output: real value = (stored - zero_point) * scale; scale 0 means float."""
 
     output: str
@@ -58,7 +58,7 @@ class ExportReport:
     size_bytes: int
     operators: dict[str, int]
     outputs: tuple[str, ...]
-    quantisation: tuple[Quantisation, ...]
+    quantisation: tuple[OutputQuantisation, ...]
     images: int
     max_code_difference: float
     max_score_difference: float
@@ -157,7 +157,7 @@ def list_operators(content: bytes) -> tuple[dict[str, int], tuple[str, ...]]:
     return dict(sorted(builtin.items())), tuple(sorted(set(custom)))
 
 
-def _quantisation(content: bytes) -> tuple[Quantisation, ...]:
+def _quantisation(content: bytes) -> tuple[OutputQuantisation, ...]:
     """Look behind the DEQUANTIZE that ends an integer model."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -173,7 +173,7 @@ def _quantisation(content: bytes) -> tuple[Quantisation, ...]:
             details = graph.Tensors(made_by[output].Inputs(0)).Quantization()
         quantised = details is not None and details.ScaleLength() == 1
         found.append(
-            Quantisation(
+            OutputQuantisation(
                 output=name,
                 scale=float(details.Scale(0)) if quantised else 0.0,
                 zero_point=int(details.ZeroPoint(0)) if quantised else 0,

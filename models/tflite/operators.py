@@ -18,7 +18,7 @@ from ai_edge_litert.schema_py_generated import BuiltinOperator
 
 from ..graph.ops import Shape
 from .flatbuffer import DamagedBuffer, Table
-from .schema import BUILTIN, PADDING
+from .schema import BUILTIN_CODES, PADDING
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -246,12 +246,12 @@ RULES: dict[int, Rule] = {
     **dict.fromkeys(
         (BuiltinOperator.RESHAPE, BuiltinOperator.SQUEEZE, BuiltinOperator.EXPAND_DIMS), _reshape
     ),
-    **{BUILTIN[op]: _pool(op) for op in ("max_pool", "average_pool")},
-    **{BUILTIN[op]: _global_pool(op) for op in ("global_max_pool", "global_average_pool")},
-    **{BUILTIN[op]: _resize(op) for op in ("resize_nearest", "resize_bilinear")},
-    **{BUILTIN[op]: _elementwise(op) for op in ("add", "sub", "mul")},
+    **{BUILTIN_CODES[op]: _pool(op) for op in ("max_pool", "average_pool")},
+    **{BUILTIN_CODES[op]: _global_pool(op) for op in ("global_max_pool", "global_average_pool")},
+    **{BUILTIN_CODES[op]: _resize(op) for op in ("resize_nearest", "resize_bilinear")},
+    **{BUILTIN_CODES[op]: _elementwise(op) for op in ("add", "sub", "mul")},
     **{
-        BUILTIN[op]: _unary(op)
+        BUILTIN_CODES[op]: _unary(op)
         for op in (
             *("relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
             "dequantize",

@@ -16,7 +16,7 @@ from ..graph.graph import DEFAULT, Attributes, Graph, Layer
 from ..graph.ops import OPS, Shape
 from .flatbuffer import DamagedBuffer, Table
 from .operators import DECOMPRESSING, RULES, Call, Reading, Tensor, decompressed
-from .schema import ACTIVATION, IDENTIFIER, NAMES
+from .schema import ACTIVATION, BUILTIN_NAMES, IDENTIFIER
 
 MOST_AXES = 16  # of any tensor; more can only be damage
 
@@ -295,7 +295,7 @@ def _scale(quantisation: Table | None) -> dict[str, Any]:
 def _code(table: Table) -> tuple[int, str]:
     """Builtin code and name of an operator code; custom operators are called what they say."""
     code = max(table.scalar(0, "b", 0), table.scalar(3, "i", 0))
-    label = NAMES.get(code, f"BUILTIN_{code}")
+    label = BUILTIN_NAMES.get(code, f"BUILTIN_{code}")
     if code == schema.BuiltinOperator.CUSTOM:
         label = "_".join(table.text(1).split()) or label
     return code, label

@@ -13,7 +13,7 @@ SCHEMA_VERSION = 3
 SIGNATURE = "serving_default"
 
 #: Operator of a Graph -> builtin code, for operators that are one builtin each.
-BUILTIN: dict[str, int] = {
+BUILTIN_CODES: dict[str, int] = {
     "conv": schema.BuiltinOperator.CONV_2D,
     "depthwise_conv": schema.BuiltinOperator.DEPTHWISE_CONV_2D,
     "fully_connected": schema.BuiltinOperator.FULLY_CONNECTED,
@@ -41,7 +41,7 @@ BUILTIN: dict[str, int] = {
 }
 
 #: Builtin code -> its name, as every tool prints it.
-NAMES: dict[int, str] = {
+BUILTIN_NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
 }
 

@@ -21,7 +21,7 @@ from ..graph.graph import Graph, Layer
 from ..graph.weights import Array, Weights, benchmark_weights, fold
 from .file import Quantisation, TfliteFile
 from .quantisation import ORDINARY, activation_scale, integer_bias, integer_weights
-from .schema import ACTIVATION, BUILTIN, PADDING
+from .schema import ACTIVATION, BUILTIN_CODES, PADDING
 
 
 def write_tflite(graph: Graph, weights: Weights | None = None, seed: int = 0) -> bytes:
@@ -55,7 +55,7 @@ def write_tflite(graph: Graph, weights: Weights | None = None, seed: int = 0) ->
         tensors[layer.name] = file.tensor(layer.name, layer.shape, layer.dtype, scales[layer.name])
         if layer.op != "input":
             inputs = [*sources, *constants]
-            file.operator(BUILTIN[layer.op], version, options, inputs, tensors[layer.name])
+            file.operator(BUILTIN_CODES[layer.op], version, options, inputs, tensors[layer.name])
     return file.pack(
         {layer.name: tensors[layer.name] for layer in graph.inputs},
         {name: tensors[name] for name in graph.outputs},

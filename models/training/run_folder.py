@@ -31,7 +31,7 @@ CHECKPOINT, WEIGHTS = "checkpoint.npz", "weights.npz"
 
 
 @dataclass(frozen=True, slots=True)
-class RunSettings:
+class TrainingSettings:
     """What decides a training besides the detector and the images.
 
     Args:
@@ -72,12 +72,12 @@ class StepLoss:
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """A finished training."""
 
     folder: Path
     detector: Detector
-    settings: RunSettings
+    settings: TrainingSettings
     weights: Weights
     history: tuple[StepLoss, ...]
 
@@ -87,7 +87,7 @@ def is_run(path: Path | str) -> bool:
     return (Path(path) / SETTINGS).is_file()
 
 
-def load_run(folder: Path | str) -> Run:
+def load_run(folder: Path | str) -> TrainingRun:
     """A finished training.
 
     Raises:
@@ -99,7 +99,7 @@ def load_run(folder: Path | str) -> Run:
         raise InvalidInput(
             f"{folder}: the training has not finished; run the same training again to resume it"
         )
-    return Run(
+    return TrainingRun(
         folder=folder,
         detector=load_detector(folder / DETECTOR),
         settings=settings,
@@ -108,7 +108,7 @@ def load_run(folder: Path | str) -> Run:
     )
 
 
-def start_run(folder: Path, detector: Detector, settings: RunSettings) -> None:
+def start_run(folder: Path, detector: Detector, settings: TrainingSettings) -> None:
     """Make the folder, or check that it belongs to the same training.
 
     Raises:
@@ -127,11 +127,11 @@ def start_run(folder: Path, detector: Detector, settings: RunSettings) -> None:
         )
 
 
-def load_settings(folder: Path) -> RunSettings:
+def load_settings(folder: Path) -> TrainingSettings:
     """Of a training, finished or not; InvalidInput if the folder holds none."""
     path = folder / SETTINGS
     try:
-        return msgspec.json.decode(path.read_bytes(), type=RunSettings)
+        return msgspec.json.decode(path.read_bytes(), type=TrainingSettings)
     except (OSError, msgspec.DecodeError) as error:
         raise InvalidInput(f"{path}: not a training run ({error})") from None
 

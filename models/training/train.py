@@ -29,9 +29,9 @@ from .recipes import Recipe
 from .run_folder import (
     CHECKPOINT,
     WEIGHTS,
-    Run,
-    RunSettings,
     StepLoss,
+    TrainingRun,
+    TrainingSettings,
     load_history,
     load_run,
     load_weights,
@@ -107,7 +107,7 @@ def train(
     initial: Weights | None = None,
     progress: Progress | None = None,
     checkpoint_steps: int = CHECKPOINT_STEPS,
-) -> Run:
+) -> TrainingRun:
     """Train, or go on with a training that was stopped, or return one that has finished.
 
     Args:
@@ -129,7 +129,7 @@ def train(
         )
     graph = training_graph(detector, recipe.norm_momentum)
     weights, given = warm_start(graph, seed, initial)
-    settings = RunSettings(recipe, seed, data.classes, len(data), (given, len(weights)))
+    settings = TrainingSettings(recipe, seed, data.classes, len(data), (given, len(weights)))
     start_run(out, detector, settings)
     if (out / WEIGHTS).is_file():
         return load_run(out)

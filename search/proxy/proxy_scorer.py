@@ -15,12 +15,12 @@ from ...latency.profiles import open_profile
 from ...models.detector import Detector
 from ...models.genotype import Genotype
 from ..cells import Cell
-from ..scoring import DetectorEvaluate, Evaluation
+from ..scoring import DetectorScorer, Score
 from .task import ProxySettings, ProxyTask, prepare_proxy
 
 
 @dataclass(frozen=True)
-class ProxyEvaluate:
+class ProxyScorer:
     """Evaluate a cell; satisfies :class:`~..scoring.Evaluate`.
 
     The paper's way: accuracy is that of a small detector on a small task, latency that of the whole
@@ -39,9 +39,9 @@ class ProxyEvaluate:
     detector: Detector
     settings: ProxySettings = ProxySettings()  # noqa: RUF009 - frozen
 
-    def __call__(self, cell: Cell, seed: int, /) -> Evaluation:
+    def __call__(self, cell: Cell, seed: int, /) -> Score:
         task = _task(self.dataset, self.proxy, self.settings)
-        evaluate = DetectorEvaluate(
+        evaluate = DetectorScorer(
             detector=self.whole,
             train_and_score=lambda detector, seed: (
                 task.train_and_score(cast(Genotype, detector.head), seed).map

@@ -120,7 +120,7 @@ class ProxyResult:
 
 
 @dataclass(frozen=True)
-class _Features:
+class _StoredMaps:
     """Backbone features [images, H, W, C] by layer name, and the targets of all images."""
 
     maps: dict[str, Any]
@@ -168,7 +168,7 @@ class ProxyTask:
         """
         started = time.perf_counter()
         detector = self.detector(genotype)
-        graph = head_graph(training_graph(detector, self.settings.norm_momentum))
+        graph = without_backbone(training_graph(detector, self.settings.norm_momentum))
         with one_thread():
             network = TorchGraph(graph, balanced_weights(graph, seed))
             losses = self._fit(network, seed)
@@ -232,7 +232,7 @@ class ProxyTask:
         return found
 
 
-def head_graph(graph: Graph) -> Graph:
+def without_backbone(graph: Graph) -> Graph:
     """A detector's graph without its backbone: the features that others read become inputs."""
     features = _features_read(graph)
     layers = tuple(
@@ -386,11 +386,11 @@ def _compute_features(
     return {name: np.concatenate(values) for name, values in found.items()}
 
 
-def _load_features(path: Path) -> _Features:
+def _load_features(path: Path) -> _StoredMaps:
     import torch
 
     arrays = {key: torch.from_numpy(value) for key, value in load_weights(path).items()}
-    return _Features(codes=arrays.pop(CODES), labels=arrays.pop(LABELS), maps=arrays)
+    return _StoredMaps(codes=arrays.pop(CODES), labels=arrays.pop(LABELS), maps=arrays)
 
 
 def _order(images: int, count: int, seed: int) -> NDArray[np.int64]:

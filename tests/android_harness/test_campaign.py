@@ -16,13 +16,15 @@ from mnasfpn.android_harness.campaign import COOLDOWN_POLL_S, campaign, round_or
 from mnasfpn.android_harness.device import Job
 from mnasfpn.android_harness.host.host import HostDevice
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry
-from mnasfpn.android_harness.protocol import HOST, Protocol
+from mnasfpn.android_harness.protocol import HOST_PROTOCOL, MeasuringProtocol
 from mnasfpn.android_harness.verdict import judge, measurements
 from mnasfpn.errors import InvalidInput, StableDeviceError, TransientDeviceError
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.tflite.writer import write_tflite
 
-PROTOCOL = Protocol("test", statistics=("min",), rounds=3, extra_rounds=2, runs=1, sentinel_every=4)
+PROTOCOL = MeasuringProtocol(
+    "test", statistics=("min",), rounds=3, extra_rounds=2, runs=1, sentinel_every=4
+)
 SENTINEL = Job("sentinel", Path("sentinel.tflite"))
 
 
@@ -338,7 +340,7 @@ def test_a_campaign_on_this_pc_measures_and_resumes(tmp_path):
         path.write_bytes(write_tflite(builder.graph(["conv"])))
         return Job(key, path)
 
-    protocol = replace(HOST, rounds=3, extra_rounds=0, min_s=0.002, max_spread=10.0)
+    protocol = replace(HOST_PROTOCOL, rounds=3, extra_rounds=0, min_s=0.002, max_spread=10.0)
     # This machine may be busy: only the campaign's logic is on trial.
     protocol = replace(
         protocol, max_sentinel_drift=10.0, max_cpu_per_wall=10.0, min_cpu_per_wall=0.0

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry, effective_mhz
 from mnasfpn.android_harness.protocol import (
-    HOST,
-    PHONE,
-    SIMULATED,
+    HOST_PROTOCOL,
+    PHONE_PROTOCOL,
+    SIMULATED_PROTOCOL,
     STATISTICS,
-    Protocol,
+    MeasuringProtocol,
     protocol_for,
 )
 from mnasfpn.android_harness.verdict import (
@@ -33,7 +33,7 @@ from mnasfpn.android_harness.verdict import (
 )
 from mnasfpn.errors import InvalidInput
 
-THREE = Protocol("three", statistics=("median",), rounds=3, runs=2)
+THREE = MeasuringProtocol("three", statistics=("median",), rounds=3, runs=2)
 DEVICE = DeviceInfo("host", "m", "s", "o", "x86_64", "r")
 
 
@@ -76,30 +76,34 @@ def test_protocol_names_the_limit_that_is_out_of_range(change, words):
         replace(THREE, **change)
 
 
-@pytest.mark.parametrize("protocol", [HOST, PHONE])
+@pytest.mark.parametrize("protocol", [HOST_PROTOCOL, PHONE_PROTOCOL])
 def test_presets_measure_in_at_least_three_processes_and_survive_json(protocol):
     assert protocol.rounds >= 3
     assert protocol.max_spread == 0.05
-    assert msgspec.json.decode(msgspec.json.encode(protocol), type=Protocol) == protocol
+    assert msgspec.json.decode(msgspec.json.encode(protocol), type=MeasuringProtocol) == protocol
 
 
 def test_settings_of_a_visit_are_the_protocols():
-    settings = HOST.run_settings(xnnpack=False, op_profile=True)
-    shared = {field.name for field in fields(HOST)} & {field.name for field in fields(settings)}
+    settings = HOST_PROTOCOL.run_settings(xnnpack=False, op_profile=True)
+    shared = {field.name for field in fields(HOST_PROTOCOL)} & {
+        field.name for field in fields(settings)
+    }
     assert shared == {"warmup_runs", "warmup_min_s", "runs", "min_s", "max_s", "timeout_s"}
-    assert all(getattr(settings, name) == getattr(HOST, name) for name in shared)
+    assert all(getattr(settings, name) == getattr(HOST_PROTOCOL, name) for name in shared)
     assert (settings.xnnpack, settings.op_profile) == (False, True)
 
 
 def test_the_host_and_a_phone_have_their_own_protocol():
-    assert protocol_for(DEVICE) is HOST
-    assert protocol_for(replace(DEVICE, serial="8A1X0")) is PHONE
-    assert protocol_for(replace(DEVICE, serial="8A1X0", provenance="simulated")) is SIMULATED
+    assert protocol_for(DEVICE) is HOST_PROTOCOL
+    assert protocol_for(replace(DEVICE, serial="8A1X0")) is PHONE_PROTOCOL
+    assert (
+        protocol_for(replace(DEVICE, serial="8A1X0", provenance="simulated")) is SIMULATED_PROTOCOL
+    )
 
 
 def test_every_limit_is_in_the_docs(pytestconfig):
     text = (pytestconfig.rootpath / "docs/protocol.md").read_text()
-    missing = [field.name for field in fields(Protocol) if f"`{field.name}`" not in text]
+    missing = [field.name for field in fields(MeasuringProtocol) if f"`{field.name}`" not in text]
     assert not missing
 
 
@@ -121,16 +125,16 @@ def test_statistics_of_samples_match_numpy():
 def test_figure_takes_the_first_statistic_a_tool_printed():
     old = Run(0, 0, stats_us={"min": 8.0, "avg": 10.0, "count": 50})
     new = Run(0, 0, stats_us={"min": 8.0, "avg": 10.0, "median": 9.0, "count": 50})
-    assert figure_us(old, PHONE) == 10.0
-    assert figure_us(new, PHONE) == 9.0
+    assert figure_us(old, PHONE_PROTOCOL) == 10.0
+    assert figure_us(new, PHONE_PROTOCOL) == 9.0
     assert (count(old), count(run(1.0))) == (50, 2)
 
 
 def test_a_run_without_the_statistic_is_an_error_that_names_both():
     with pytest.raises(InvalidInput, match="reads median or avg; the run has max"):
-        figure_us(Run(0, 0, stats_us={"max": 3.0}), PHONE)
+        figure_us(Run(0, 0, stats_us={"max": 3.0}), PHONE_PROTOCOL)
     with pytest.raises(InvalidInput, match="only an error: gone"):
-        figure_us(Run(0, 0, error="gone"), PHONE)
+        figure_us(Run(0, 0, error="gone"), PHONE_PROTOCOL)
 
 
 def test_effective_frequency_is_the_time_weighted_mean_of_the_fastest_cluster():
@@ -145,10 +149,10 @@ def test_effective_frequency_is_the_time_weighted_mean_of_the_fastest_cluster():
 @given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=50), st.floats(1, 100))
 def test_a_condensed_run_counts_and_costs_the_same(samples, clock):
     whole = Run(0, 0, samples_us=tuple(samples), clock_us=clock)
-    light = condensed(whole, HOST)
+    light = condensed(whole, HOST_PROTOCOL)
     assert not light.samples_us
-    assert (figure_us(light, HOST), count(light), light.clock_us) == (
-        figure_us(whole, HOST),
+    assert (figure_us(light, HOST_PROTOCOL), count(light), light.clock_us) == (
+        figure_us(whole, HOST_PROTOCOL),
         count(whole),
         clock,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.android_harness.phone.android import AndroidDevice
-from mnasfpn.android_harness.protocol import SIMULATED, protocol_for
+from mnasfpn.android_harness.protocol import SIMULATED_PROTOCOL, protocol_for
 from mnasfpn.benchmarks.packed_kernels import MARKDOWN_HEADER, Way, measure, write_results
 from mnasfpn.benchmarks.virtual_phone import check, started
 from mnasfpn.errors import JobFailed
@@ -37,7 +37,7 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> list[Way]:
         patch.setenv("ANDROID_ADB_SERVER_PORT", "0")  # restores what `started` sets
         with started("cortex-a53") as (phone, program), AndroidDevice(phone.serial, program) as it:
             protocol = protocol_for(it.describe())
-            assert protocol is SIMULATED
+            assert protocol is SIMULATED_PROTOCOL
             found = [
                 measure(it, plan, store, protocol, lambda *_: None)
                 for plan in (PLAN, replace(PLAN, packed=True))

@@ -11,7 +11,7 @@ import pytest
 
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Telemetry
-from mnasfpn.android_harness.protocol import Protocol
+from mnasfpn.android_harness.protocol import MeasuringProtocol
 from mnasfpn.latency.fitting.fit import fit
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel, kernel_graph
@@ -22,7 +22,9 @@ from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.space import Space
 
-PROTOCOL = Protocol("synthetic", statistics=("median",), rounds=3, runs=3, cooldown_timeout_s=0)
+PROTOCOL = MeasuringProtocol(
+    "synthetic", statistics=("median",), rounds=3, runs=3, cooldown_timeout_s=0
+)
 
 
 @dataclass
@@ -90,7 +92,7 @@ def synthetic_factory() -> Callable[..., SyntheticDevice]:
 
 
 @pytest.fixture
-def protocol() -> Protocol:
+def protocol() -> MeasuringProtocol:
     return PROTOCOL
 
 

@@ -17,7 +17,7 @@ from mnasfpn.models.published import PUBLISHED
 from mnasfpn.report.content import Shipped, write_report
 from mnasfpn.search.detector_search import search_plan
 from mnasfpn.search.proxy.task import ProxySettings
-from mnasfpn.search.scoring import Attempt, Evaluation
+from mnasfpn.search.scoring import Attempt, Score
 from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Study
 
@@ -34,7 +34,7 @@ def made_by_hand(path: Path, controller: str = "ppo", space: str = "mnasfpn") ->
     with Study(path, plan) as study:
         trials = study.propose(plan.new_controller(), len(RESULTS))
         for trial, result in zip(trials, RESULTS, strict=True):
-            value = result and Evaluation(*result, result[1] - 5, result[1] + 5)
+            value = result and Score(*result, result[1] - 5, result[1] + 5)
             study.end(trial, Attempt(value, "" if result else "by hand", 1.5, "here"))
     return path
 

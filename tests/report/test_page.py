@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from mnasfpn.report.page import Section, Table, is_numeric, render
+from mnasfpn.report.page import HtmlTable, Section, is_numeric, render
 
 EVIL = '<script>alert("x")</script> & {{ 7 * 7 }}'
 
@@ -36,7 +36,7 @@ class Reader(HTMLParser):
 
 
 def page() -> str:
-    table = Table((EVIL, "ms"), ((EVIL, "12.5"), ("b", "")))
+    table = HtmlTable((EVIL, "ms"), ((EVIL, "12.5"), ("b", "")))
     section = Section(EVIL, (EVIL,), (("<svg><g></g></svg>", EVIL),), (table,), EVIL)
     return render(EVIL, EVIL, {EVIL: EVIL}, [section, Section("empty")])
 
@@ -79,6 +79,8 @@ def test_which_columns_are_numbers(cells: list[str], expected: bool) -> None:
 
 
 def test_a_table_without_rows_has_its_headings() -> None:
-    assert Table(("a", "b"), ()).numeric == (True, True)
-    words = Reader(render("", "", {}, [Section("s", tables=(Table(("first", "b"), ()),))])).words
+    assert HtmlTable(("a", "b"), ()).numeric == (True, True)
+    words = Reader(
+        render("", "", {}, [Section("s", tables=(HtmlTable(("first", "b"), ()),))])
+    ).words
     assert "first" in words

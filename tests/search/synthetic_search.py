@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from mnasfpn.models.model_files import to_json
 from mnasfpn.search.cells import Cell
 from mnasfpn.search.loop import run_search
-from mnasfpn.search.scoring import Evaluation
+from mnasfpn.search.scoring import Score
 from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Study, StudyPlan, Trial
 
@@ -30,12 +30,12 @@ def plan(controller: str = "ppo", seed: int = 7) -> StudyPlan:
     return StudyPlan(search_space("mnasfpn"), controller, settings, seed, task=task)
 
 
-def made_up(cell: Cell) -> Evaluation:
+def made_up(cell: Cell) -> Score:
     """Any pure function of the cell will do."""
     text = to_json(cell)
     mean_ap = sum(text.encode()) % 997 / 1000
     latency_ms = 50.0 + len(text) / 10
-    return Evaluation(mean_ap, latency_ms, latency_ms - 1, latency_ms + 1)
+    return Score(mean_ap, latency_ms, latency_ms - 1, latency_ms + 1)
 
 
 def note(log: str, line: str) -> None:
@@ -50,7 +50,7 @@ class LoggedEvaluate:
     log: str
     seconds: float
 
-    def __call__(self, cell: Cell, seed: int, /) -> Evaluation:
+    def __call__(self, cell: Cell, seed: int, /) -> Score:
         note(self.log, f"begin {os.getpid()} {seed}")
         time.sleep(self.seconds)
         while os.path.exists(f"{self.log}.hold"):
@@ -66,7 +66,7 @@ class KillsItsProcess:
     log: str
     deaths: int
 
-    def __call__(self, cell: Cell, seed: int, /) -> Evaluation:
+    def __call__(self, cell: Cell, seed: int, /) -> Score:
         if seed == self.seed:
             died = os.path.getsize(self.log) if os.path.exists(self.log) else 0
             if died < self.deaths:

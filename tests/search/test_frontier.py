@@ -9,8 +9,8 @@ import pytest
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.search.cells import Cell
-from mnasfpn.search.frontier import best_at, finalists, frontier, rows, spread_budgets
-from mnasfpn.search.scoring import Evaluation
+from mnasfpn.search.frontier import best_at, even_budgets, finalists, frontier, rows
+from mnasfpn.search.scoring import Score
 from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Trial
 
@@ -26,7 +26,7 @@ def study(*results: tuple[float, float] | None) -> list[Trial]:
             trials.append(Trial(number, 0, (), CELLS[number], 0, "failed", reason="tested"))
             continue
         latency_ms, mean_ap = result
-        evaluation = Evaluation(mean_ap, latency_ms, latency_ms - 5, latency_ms + 5)
+        evaluation = Score(mean_ap, latency_ms, latency_ms - 5, latency_ms + 5)
         trials.append(
             Trial(number, 0, (), CELLS[number], 0, "finished", evaluation, mean_ap, seconds=2.0)
         )
@@ -54,7 +54,7 @@ def test_no_finished_trial_no_frontier() -> None:
     with pytest.raises(InvalidInput, match="its fastest takes nothing"):
         best_at(study(None), 100.0)
     with pytest.raises(InvalidInput, match="no finished trial yet"):
-        spread_budgets(study(None))
+        even_budgets(study(None))
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_a_model_that_is_best_at_two_latencies_is_taken_once() -> None:
 
 @pytest.mark.parametrize(("count", "expected"), [(1, [180]), (2, [170, 180]), (9, None)])
 def test_budgets_spread_over_the_frontier(count: int, expected: list[float] | None) -> None:
-    budgets = spread_budgets(STUDY, count)
+    budgets = even_budgets(STUDY, count)
     assert budgets == (expected or [150, 165, 170, 180])
     assert [best_at(STUDY, budget).evaluation.latency_ms for budget in budgets] == budgets
 

@@ -17,7 +17,7 @@ import pytest
 from mnasfpn.errors import InvalidInput, JobFailed, NotCovered
 from mnasfpn.search.cells import Cell
 from mnasfpn.search.loop import run_search
-from mnasfpn.search.scoring import Evaluation
+from mnasfpn.search.scoring import Score
 from mnasfpn.search.study import Study, StudyPlan, Trial
 
 PROGRAM = Path(__file__).with_name("synthetic_search.py")
@@ -27,8 +27,8 @@ import synthetic_search as synthetic  # noqa: E402
 SAMPLES = 20
 
 
-def evaluate(cell: Cell, seed: int) -> Evaluation:
-    result: Evaluation = synthetic.made_up(cell)
+def evaluate(cell: Cell, seed: int) -> Score:
+    result: Score = synthetic.made_up(cell)
     return result
 
 
@@ -184,7 +184,7 @@ def test_what_cannot_be_sent_to_a_process_is_refused(tmp_path: Path) -> None:
 
 
 def test_failures_are_recorded_with_their_reason_and_teach_nothing(tmp_path: Path) -> None:
-    def sometimes(cell: Cell, seed: int) -> Evaluation:
+    def sometimes(cell: Cell, seed: int) -> Score:
         if seed % 3 == 0:
             raise NotCovered("no kernel for 17x17")
         if seed % 3 == 1:
@@ -200,7 +200,7 @@ def test_failures_are_recorded_with_their_reason_and_teach_nothing(tmp_path: Pat
 
 
 def test_an_unforeseen_failure_says_where(tmp_path: Path) -> None:
-    def broken(cell: Cell, seed: int) -> Evaluation:
+    def broken(cell: Cell, seed: int) -> Score:
         if seed % 2:
             raise ZeroDivisionError("by hand")
         return evaluate(cell, seed)
@@ -212,7 +212,7 @@ def test_an_unforeseen_failure_says_where(tmp_path: Path) -> None:
 
 
 def test_failures_alone_stop_the_search_and_run_again(tmp_path: Path) -> None:
-    def broken(cell: Cell, seed: int) -> Evaluation:
+    def broken(cell: Cell, seed: int) -> Score:
         raise NotCovered("the data set is not there")
 
     with pytest.raises(JobFailed, match=r"last 8 trials failed.* the data set is not there"):
@@ -222,7 +222,7 @@ def test_failures_alone_stop_the_search_and_run_again(tmp_path: Path) -> None:
 
 
 def test_failures_of_a_short_search_stop_it_too(tmp_path: Path) -> None:
-    def broken(cell: Cell, seed: int) -> Evaluation:
+    def broken(cell: Cell, seed: int) -> Score:
         raise NotCovered("the data set is not there")
 
     for _ in range(2):  # also when tried again
@@ -258,7 +258,7 @@ def test_the_same_cell_is_evaluated_once(tmp_path: Path) -> None:
 
         def restore(self, state) -> None: ...
 
-    def counted(cell: Cell, seed: int) -> Evaluation:
+    def counted(cell: Cell, seed: int) -> Score:
         seen.append(cell)
         return evaluate(cell, seed)
 

@@ -17,7 +17,7 @@ from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.search.cells import Cell, canonical
 from mnasfpn.search.detector_search import search_plan
-from mnasfpn.search.scoring import DetectorEvaluate, Evaluation, attempt
+from mnasfpn.search.scoring import DetectorScorer, Score, attempt
 from mnasfpn.search.search_space import SPACES, search_space
 
 
@@ -52,14 +52,14 @@ class Watched:
 @pytest.mark.parametrize("name", SPACES)
 def test_latency_of_the_detectors_own_graph_then_map_of_the_same_detector(name: str) -> None:
     watched, cell = Watched(), cell_of(name)
-    evaluate = DetectorEvaluate(small_detector, watched.train_and_score, watched.estimate)
-    assert evaluate(cell, 11) == Evaluation(0.25, 90.0, 80.0, 101.0)
+    evaluate = DetectorScorer(small_detector, watched.train_and_score, watched.estimate)
+    assert evaluate(cell, 11) == Score(0.25, 90.0, 80.0, 101.0)
     assert watched.calls == [small_detector(cell).graph(), (small_detector(cell), 11)]
 
 
 def test_a_latency_with_gaps_is_no_latency_and_nothing_is_trained() -> None:
     watched = Watched(uncovered=("conv 1x1", "add"))
-    evaluate = DetectorEvaluate(small_detector, watched.train_and_score, watched.estimate)
+    evaluate = DetectorScorer(small_detector, watched.train_and_score, watched.estimate)
     with pytest.raises(NotCovered, match=r"lacks 2 kernels .* first 'conv 1x1'"):
         evaluate(cell_of("mnasfpn"), 0)
     assert len(watched.calls) == 1
@@ -80,17 +80,17 @@ def test_a_latency_with_gaps_is_no_latency_and_nothing_is_trained() -> None:
 )
 def test_what_is_no_result(values: tuple[float, float, float, float], message: str) -> None:
     with pytest.raises(InvalidInput, match=message):
-        Evaluation(*values)
+        Score(*values)
 
 
 def test_an_attempt_has_a_result_or_a_reason() -> None:
     cell = cell_of("mnasfpn")
-    good = attempt(lambda cell, seed: Evaluation(seed / 10, 9.0, 8.0, 10.0), cell, 3)
-    assert good.evaluation == Evaluation(0.3, 9.0, 8.0, 10.0)
+    good = attempt(lambda cell, seed: Score(seed / 10, 9.0, 8.0, 10.0), cell, 3)
+    assert good.evaluation == Score(0.3, 9.0, 8.0, 10.0)
     assert good.reason == ""
     assert good.worker.endswith(f":{os.getpid()}")
 
-    def refuse(cell: Cell, seed: int) -> Evaluation:
+    def refuse(cell: Cell, seed: int) -> Score:
         raise NotCovered("for people")
 
     refused = attempt(refuse, cell, 3)
@@ -98,7 +98,7 @@ def test_an_attempt_has_a_result_or_a_reason() -> None:
 
 
 def test_an_attempt_does_not_swallow_ctrl_c() -> None:
-    def interrupted(cell: Cell, seed: int) -> Evaluation:
+    def interrupted(cell: Cell, seed: int) -> Score:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -16,7 +16,7 @@ from mnasfpn.errors import InvalidInput, JobFailed
 from mnasfpn.models.space import Space
 from mnasfpn.search.cells import canonical
 from mnasfpn.search.reward import Reward
-from mnasfpn.search.scoring import Attempt, Evaluation
+from mnasfpn.search.scoring import Attempt, Score
 from mnasfpn.search.search_space import SearchSpace, search_space
 from mnasfpn.search.study import Study, StudyPlan, Trial
 
@@ -28,7 +28,7 @@ PLAN = StudyPlan(
     reward=Reward(-0.2, 150.0),
     task={"proxy": "digits", "profile": "pixel1-published"},
 )
-RESULT = Attempt(Evaluation(0.25, 170.0, 160.0, 181.0), "", 12.5, "host:7")
+RESULT = Attempt(Score(0.25, 170.0, 160.0, 181.0), "", 12.5, "host:7")
 FAILURE = Attempt(None, "not covered", 0.5, "host:8")
 
 

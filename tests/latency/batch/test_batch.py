@@ -10,7 +10,7 @@ from mnasfpn.benchmarks.batch import verdict
 from mnasfpn.benchmarks.simulated import simulated_profile as profile
 from mnasfpn.errors import InvalidInput, NotCovered
 from mnasfpn.latency.batch.batch import BatchEstimator
-from mnasfpn.latency.batch.tables import Features
+from mnasfpn.latency.batch.tables import HeadAlone
 from mnasfpn.latency.estimate.estimate import Estimator
 from mnasfpn.latency.profiling.heads import head_graph
 from mnasfpn.models.backbones.backbone import Backbone
@@ -40,7 +40,7 @@ DETECTOR = Detector(
 
 
 def one_by_one(estimator, genotypes, template):
-    if isinstance(template, Features):
+    if isinstance(template, HeadAlone):
         graphs = (head_graph(g, template.channels, template.input_size) for g in genotypes)
     else:
         graphs = (replace(template, head=genotype).graph() for genotype in genotypes)
@@ -57,12 +57,12 @@ def assert_same(space, template, seed, count, runtime="xnnpack", repeats=(1, 2, 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 def test_heads_alone_equal_the_one_by_one_path(space):
     """One cell is cheapest one by one, and where backbone, C6 and cell meet."""
-    assert_same(space, Features(input_size=128), seed=1, count=250, repeats=1)
+    assert_same(space, HeadAlone(input_size=128), seed=1, count=250, repeats=1)
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 def test_repeated_cells_equal_the_one_by_one_path(space):
-    assert_same(space, Features(input_size=128), seed=2, count=60)
+    assert_same(space, HeadAlone(input_size=128), seed=2, count=60)
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
@@ -70,7 +70,7 @@ def test_detectors_equal_the_one_by_one_path(space):
     assert_same(space, DETECTOR, seed=3, count=30)
 
 
-@pytest.mark.parametrize("template", [Features(), DETECTOR], ids=["head", "detector"])
+@pytest.mark.parametrize("template", [HeadAlone(), DETECTOR], ids=["head", "detector"])
 def test_runtime_without_a_delegate(template):
     assert_same(SPACES[0], template, seed=4, count=30, runtime="builtin")
 
@@ -97,7 +97,7 @@ def test_the_interpreter_begins_where_the_first_block_is_down_sampled_by_it():
             (Block(first, 5, 16), Block((4, 0), 3, 16), Block((5, 1), 4, 16), Block((4, 6), 6, 16))
         ]
     ]
-    template = Features(input_size=128)
+    template = HeadAlone(input_size=128)
     got = BatchEstimator(profile(), space, template).latencies_ms(from_genotypes(space, cells))
     np.testing.assert_allclose(got, one_by_one(Estimator(profile()), cells, template), rtol=1e-9)
 
@@ -106,7 +106,7 @@ def test_cells_of_many_blocks():
     """Sets of more than 16 features, and the most there can be."""
     for internal_blocks in (11, 12, 23):
         space = replace(CONN_SEARCH, internal_blocks=internal_blocks, **FEW)
-        assert_same(space, Features(input_size=128), seed=7, count=10, repeats=2)
+        assert_same(space, HeadAlone(input_size=128), seed=7, count=10, repeats=2)
     with pytest.raises(InvalidInput, match="up to 27 blocks, space 'conn-search' has 28"):
         BatchEstimator(profile(), replace(CONN_SEARCH, internal_blocks=24))
 
@@ -138,7 +138,7 @@ def test_the_paper_cell_among_others():
 
 def test_arrays_are_much_faster_than_one_by_one():
     """At least 1,000 times, both ways timed in processor time, the slow one first and last."""
-    space, template = SPACES[0], Features(input_size=128)
+    space, template = SPACES[0], HeadAlone(input_size=128)
     estimator, batch = Estimator(profile()), BatchEstimator(profile(), space, template)
     many = random_genotypes(space, np.random.default_rng(8), 20_000, 3)
     few = list(many[:10])

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import NotCovered
-from mnasfpn.latency.estimate.bounds import rates
+from mnasfpn.latency.estimate.bounds import speed_limits
 from mnasfpn.latency.estimate.estimate import Estimator, estimate
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profile.device_profile import DeviceProfile
-from mnasfpn.latency.profile.table import TableRow
+from mnasfpn.latency.profile.table import MeasuredKernel
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.tflite.reader import read_tflite
 
@@ -136,7 +136,7 @@ def test_rows_of_quantised_kernels_answer_for_quantised_kernels(fitted: DevicePr
     assert kernel.signature == signature
     assert kernel.kind == "conv_1x1 int8"
     assert Estimator(fitted).kernel(kernel).source == "bound"
-    row = TableRow(signature, 12.5, 0.01, 9)
+    row = MeasuredKernel(signature, 12.5, 0.01, 9)
     measured = Estimator(replace(fitted, table=(*fitted.table, row))).kernel(kernel)
     assert measured.source == "table"
     assert measured.net_us == pytest.approx(12.5 - fitted.dispatch_us)
@@ -176,12 +176,12 @@ ROWS = (
 def bounding(profile: DeviceProfile) -> DeviceProfile:
     """A profile with round rates: 1, 5 and 2 ns for each byte, 4.2 ns for each multiply-add."""
     rows = zip(ROWS, (12.0, 42.0, 16.0), strict=True)
-    table = tuple(TableRow(kernel, us, 0.0, 1) for kernel, us in rows)
+    table = tuple(MeasuredKernel(kernel, us, 0.0, 1) for kernel, us in rows)
     return replace(profile, table=table, dispatch_us=0.0, regressors={})
 
 
 def test_bounds_by_hand(fitted: DeviceProfile) -> None:
-    found = rates(bounding(fitted))
+    found = speed_limits(bounding(fitted))
     foreign = found.bound(Kernel.parse("foreign 1x10x10x10 -> 1x10x10x10 =SIN"))
     assert foreign.low_us == pytest.approx(8.0)
     assert foreign.high_us == pytest.approx(8000 * 42 / 8400)
@@ -193,17 +193,17 @@ def test_bounds_by_hand(fitted: DeviceProfile) -> None:
 
 def test_an_operator_that_moves_nothing_still_costs_a_call(fitted: DeviceProfile) -> None:
     profile = replace(bounding(fitted), dispatch_us=1.5)
-    bound = rates(profile).bound(Kernel.parse("foreign none -> 1 =SHAPE int32"))
+    bound = speed_limits(profile).bound(Kernel.parse("foreign none -> 1 =SHAPE int32"))
     assert 0 < bound.low_us < 1.5 < bound.high_us
 
 
 def test_bounds_from_regressions_alone(fitted: DeviceProfile) -> None:
     """As in profiles made of published numbers."""
-    without, from_rows = rates(replace(fitted, table=())), rates(fitted)
+    without, from_rows = speed_limits(replace(fitted, table=())), speed_limits(fitted)
     assert 0 < without.fastest_us_per_byte < without.slowest_us_per_byte < 1
     assert without.slowest_us_per_madd == pytest.approx(from_rows.slowest_us_per_madd, rel=5)
 
 
 def test_a_profile_of_nothing_bounds_nothing(fitted: DeviceProfile) -> None:
     with pytest.raises(NotCovered, match="neither rows nor regressions"):
-        rates(replace(fitted, table=(), regressors={}))
+        speed_limits(replace(fitted, table=(), regressors={}))

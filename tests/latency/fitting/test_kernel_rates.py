@@ -5,7 +5,7 @@ import pytest
 
 from mnasfpn.errors import InvalidInput, NotCovered
 from mnasfpn.latency.fitting.kernel_rates import (
-    RATES,
+    FEW_RATES,
     Rate,
     TimedModel,
     design,
@@ -13,7 +13,7 @@ from mnasfpn.latency.fitting.kernel_rates import (
     geometric_factor,
     rates_by_kind,
 )
-from mnasfpn.latency.kernels.features import NAMES
+from mnasfpn.latency.kernels.features import FEATURE_NAMES
 from mnasfpn.latency.kernels.kernel import Kernel
 
 LAW = {
@@ -23,7 +23,7 @@ LAW = {
     "convolution weights": 3e-4,
     "moving data": 8e-5,
 }
-TRUE = tuple(rate for rate in RATES if rate.name in LAW)
+TRUE = tuple(rate for rate in FEW_RATES if rate.name in LAW)
 
 
 def kernels(rng):
@@ -141,7 +141,7 @@ def test_regressors_say_what_the_rates_say():
 def test_rates_by_kind():
     rates = rates_by_kind(("add", "conv_1x1"))
     assert len({rate.name for rate in rates}) == len(rates) == 6
-    assert all(set(rate.features) <= set(NAMES) for rate in rates)
+    assert all(set(rate.features) <= set(FEATURE_NAMES) for rate in rates)
     found = fit_rates(timed(60), rates_by_kind(("add", "conv_1x1", "conv_kxk", "depthwise_conv")))
     new = timed(20, seed=4)
     np.testing.assert_allclose(

@@ -12,7 +12,7 @@ from mnasfpn.latency.fitting.regression import (
     _fit_forest,
     _fit_linear,
 )
-from mnasfpn.latency.kernels.features import FEATURES, MONOTONE, NAMES, matrix
+from mnasfpn.latency.kernels.features import FEATURE_NAMES, KERNEL_FEATURES, MONOTONE, matrix
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profile.regressor import Trees
 
@@ -93,7 +93,7 @@ def test_more_work_is_never_faster(candidate) -> None:
             x = start.copy()
             x[:, column] = x[:, column] * growth + growth
             grown = regressor.predict_features(x)
-            assert (grown >= latency * (1 - 1e-12)).all(), NAMES[column]
+            assert (grown >= latency * (1 - 1e-12)).all(), FEATURE_NAMES[column]
             latency = grown
 
 
@@ -144,8 +144,8 @@ def test_trees_that_never_end_are_refused(fitted: KernelRegression) -> None:
         Trees(roots=(0,), feature=(0,), **leaf)
     with pytest.raises(InvalidProfile, match="root"):
         Trees(roots=(1,), feature=(-1,), **leaf)
-    with pytest.raises(InvalidProfile, match=f"feature {len(FEATURES)}"):
-        Trees(roots=(0,), feature=(len(FEATURES),), **leaf)
+    with pytest.raises(InvalidProfile, match=f"feature {len(KERNEL_FEATURES)}"):
+        Trees(roots=(0,), feature=(len(KERNEL_FEATURES),), **leaf)
     assert fitted.regressor is not None
     with pytest.raises(InvalidProfile, match="'low'"):
         replace(fitted.regressor, low={"colour": 1.0})

@@ -11,13 +11,13 @@ from sklearn.metrics import mean_absolute_percentage_error, r2_score, root_mean_
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.fitting.intervals import conformal_error
-from mnasfpn.latency.fitting.validation import Point, agreement, validate
+from mnasfpn.latency.fitting.validation import HeldOutModel, agreement, validate
 
 
 def points(measured, predicted, repeat=None):
     repeats = repeat if repeat is not None else [None] * len(measured)
     return [
-        Point(f"head{i}", m, p, 0.9 * p, 1.1 * p, r)
+        HeldOutModel(f"head{i}", m, p, 0.9 * p, 1.1 * p, r)
         for i, (m, p, r) in enumerate(zip(measured, predicted, repeats, strict=True))
     ]
 

@@ -10,22 +10,22 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.android_harness.measurement import DeviceInfo
-from mnasfpn.latency.fitting.validation import Agreement, Figure, Point, Validation
+from mnasfpn.latency.fitting.validation import Agreement, Figure, HeldOutModel, Validation
 from mnasfpn.latency.profile.calibration import Calibration, FamilyCalibration
 from mnasfpn.latency.profile.device_profile import (
+    CampaignRecord,
     DeviceProfile,
     MeasuredHead,
     MeasuredNetwork,
-    Measuring,
 )
 from mnasfpn.latency.profile.regressor import Regressor, Trees
-from mnasfpn.latency.profile.table import TableRow
+from mnasfpn.latency.profile.table import MeasuredKernel
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "device-profile.md"
 SECTIONS: dict[str, type] = {
     "device": DeviceInfo,
-    "measuring": Measuring,
-    "table": TableRow,
+    "measuring": CampaignRecord,
+    "table": MeasuredKernel,
     "heads": MeasuredHead,
     "networks": MeasuredNetwork,
     "regressors": Regressor,
@@ -37,7 +37,7 @@ NESTED: dict[tuple[str, str], tuple[type, ...]] = {
     ("regressors", "trees"): (Trees,),
     ("calibration", "families"): (FamilyCalibration,),
     ("validation", "accuracy"): (Agreement, Figure),
-    ("validation", "points"): (Point,),
+    ("validation", "points"): (HeldOutModel,),
 }
 
 

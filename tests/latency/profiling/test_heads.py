@@ -11,11 +11,11 @@ import pytest
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.profiling.heads import (
-    Head,
+    DrawnHead,
+    graded_heads,
     head_graph,
     random_heads,
     space_kernels,
-    spread_heads,
 )
 from mnasfpn.models.genotype import LEVELS
 from mnasfpn.models.graph.costs import cost
@@ -75,11 +75,11 @@ def test_a_space_without_choices_is_refused() -> None:
 
 def test_spread_heads_reach_from_the_lightest_to_the_heaviest_that_were_drawn() -> None:
     drawn = random_heads(MNASFPN, 4 * 24, seed=5)
-    chosen = spread_heads(MNASFPN, 24, seed=5)
+    chosen = graded_heads(MNASFPN, 24, seed=5)
     assert len(set(chosen)) == 24
     assert set(chosen) <= set(drawn)
 
-    def logarithms(heads: Sequence[Head]) -> list[float]:
+    def logarithms(heads: Sequence[DrawnHead]) -> list[float]:
         return sorted(math.log(cost(head_graph(head.genotype)).madds) for head in heads)
 
     work, of_all = logarithms(chosen), logarithms(drawn)
@@ -89,4 +89,4 @@ def test_spread_heads_reach_from_the_lightest_to_the_heaviest_that_were_drawn() 
 
 
 def test_too_few_heads_to_spread_are_drawn_at_random() -> None:
-    assert spread_heads(MNASFPN, 7, seed=5) == random_heads(MNASFPN, 7, seed=5)
+    assert graded_heads(MNASFPN, 7, seed=5) == random_heads(MNASFPN, 7, seed=5)

@@ -10,7 +10,7 @@ import pytest
 
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import Run, Status
-from mnasfpn.android_harness.protocol import Protocol
+from mnasfpn.android_harness.protocol import MeasuringProtocol
 from mnasfpn.errors import InvalidInput, StableDeviceError
 from mnasfpn.latency.kernels.execution import BUILTIN
 from mnasfpn.latency.kernels.kernel import kernel_graph
@@ -40,7 +40,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def test_every_file_has_its_own_latency_and_verdict(
-    device, files: dict[str, Path], protocol: Protocol, tmp_path: Path
+    device, files: dict[str, Path], protocol: MeasuringProtocol, tmp_path: Path
 ) -> None:
     seen: list[tuple[int, int, str]] = []
     with MeasurementStore(tmp_path / "m.db") as store:
@@ -57,7 +57,7 @@ def test_every_file_has_its_own_latency_and_verdict(
 
 
 def test_measured_once_they_are_not_measured_again(
-    device, files: dict[str, Path], protocol: Protocol, tmp_path: Path
+    device, files: dict[str, Path], protocol: MeasuringProtocol, tmp_path: Path
 ) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
         first = measure_files(device, files, store, protocol=protocol)
@@ -88,7 +88,7 @@ class StopsAfter:
 
 
 def test_stopped_in_the_middle_it_goes_on(
-    device, files: dict[str, Path], protocol: Protocol, tmp_path: Path
+    device, files: dict[str, Path], protocol: MeasuringProtocol, tmp_path: Path
 ) -> None:
     with (
         MeasurementStore(tmp_path / "m.db") as store,
@@ -118,7 +118,7 @@ class RefusesOne:
 
 
 def test_a_file_that_does_not_run_has_a_reason_and_the_others_a_latency(
-    device, files: dict[str, Path], protocol: Protocol, tmp_path: Path
+    device, files: dict[str, Path], protocol: MeasuringProtocol, tmp_path: Path
 ) -> None:
     bad, good = files
     with MeasurementStore(tmp_path / "m.db") as store:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mnasfpn.android_harness.measurement import UNREADABLE, Run
-from mnasfpn.android_harness.protocol import HOST
+from mnasfpn.android_harness.protocol import HOST_PROTOCOL
 from mnasfpn.errors import InvalidInput, JobFailed, StableDeviceError
 from mnasfpn.latency.estimate.estimate import Estimator
 from mnasfpn.latency.fitting.fit import fit
@@ -203,8 +203,8 @@ def test_a_plan_names_what_it_measures(tiny_plan: ProfilingPlan) -> None:
 
 
 def test_a_quick_protocol_never_asks_for_more(protocol) -> None:
-    assert (quick(HOST).rounds, quick(HOST).runs) == (4, 3)
-    assert quick(HOST).min_cpu_per_wall == HOST.min_cpu_per_wall
+    assert (quick(HOST_PROTOCOL).rounds, quick(HOST_PROTOCOL).runs) == (4, 3)
+    assert quick(HOST_PROTOCOL).min_cpu_per_wall == HOST_PROTOCOL.min_cpu_per_wall
     assert replace(quick(protocol), name=protocol.name, extra_rounds=3, warmup_runs=3) == protocol
 
 

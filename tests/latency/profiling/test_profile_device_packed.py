@@ -31,7 +31,7 @@ from mnasfpn.latency.profiling.plan import (
 from mnasfpn.latency.profiling.profile_device import profile_device
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.graph.graph import Graph
-from mnasfpn.models.tflite.schema import BUILTIN, NAMES
+from mnasfpn.models.tflite.schema import BUILTIN_CODES, BUILTIN_NAMES
 
 
 class Profiled:
@@ -65,7 +65,7 @@ class Profiled:
         for partition in plan.partitions:
             for step in partition.steps:
                 kernel, us = step.kernel, self.inner.kernel_us(step.kernel)
-                names = [NAMES[BUILTIN[kernel.op]]]
+                names = [BUILTIN_NAMES[BUILTIN_CODES[kernel.op]]]
                 if partition.delegated:
                     names = [XNNPACK_NAMES[kernel.op][0]]
                     if kernel.activation and kernel.op in ACTIVATION_APART:

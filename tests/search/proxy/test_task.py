@@ -16,7 +16,12 @@ from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.models.networks.torch_network import TorchGraph, to_nchw
 from mnasfpn.models.published import MNASFPN_BLOCKS
 from mnasfpn.models.training.pretrain import PretrainSettings, object_crops, pretrain
-from mnasfpn.search.proxy.task import ProxySettings, balanced_weights, head_graph, prepare_proxy
+from mnasfpn.search.proxy.task import (
+    ProxySettings,
+    balanced_weights,
+    prepare_proxy,
+    without_backbone,
+)
 
 torch = pytest.importorskip("torch")
 
@@ -66,7 +71,7 @@ def test_the_result_is_a_whole_detector_and_its_weights(task, dataset):
     check_weights(graph, result.weights)
     data = read_coco(dataset, "val")
     images = np.stack([normalise(load_image(example, 64)) for example in data.examples])
-    head = head_graph(graph)
+    head = without_backbone(graph)
     features = {
         layer.name: task._validate.maps[layer.name].permute(0, 3, 1, 2) for layer in head.inputs
     }
@@ -82,14 +87,14 @@ def test_the_result_is_a_whole_detector_and_its_weights(task, dataset):
 
 
 def test_a_head_that_leaves_a_level_out_is_trained_on_the_others(task):
-    graph = head_graph(task.detector(WITHOUT_C3).graph())
+    graph = without_backbone(task.detector(WITHOUT_C3).graph())
     assert len(graph.inputs) == 2
     assert len(task.train_and_score(WITHOUT_C3).losses) == 4
 
 
 def test_the_backbone_is_not_in_a_heads_graph(task):
     graph = task.detector(GENOTYPE).graph()
-    head = head_graph(graph)
+    head = without_backbone(graph)
     assert {layer.part for layer in head if layer.op != "input"} == {"head", "predictor"}
     assert [layer.shape[1] for layer in head.inputs] == [8, 4, 2]
     assert head.outputs == graph.outputs
@@ -136,7 +141,7 @@ def test_an_interrupt_leaves_nothing_behind(dataset, tmp_path):
 
 
 def test_balanced_weights_keep_a_signal_alive(task):
-    graph = head_graph(task.detector(GENOTYPE).graph())
+    graph = without_backbone(task.detector(GENOTYPE).graph())
     weights, drawn = balanced_weights(graph, 3), random_weights(graph, 3)
     depthwise = weights["predictor/shared_tower0/level3/depthwise/kernel"]
     assert depthwise.std() == pytest.approx(np.sqrt(2 / 9), rel=1e-5)
@@ -158,7 +163,7 @@ def test_crops_show_their_objects(dataset):
 @pytest.mark.slow
 def test_a_backbone_learns_to_tell_objects_apart(task, dataset):
     graph = task.detector(GENOTYPE).graph()
-    backbone = graph.prune([layer.name for layer in head_graph(graph).inputs])
+    backbone = graph.prune([layer.name for layer in without_backbone(graph).inputs])
     shares = []
     pretrain(
         backbone,
