@@ -19,7 +19,8 @@ from ...models.backbones.backbone import add_backbone
 from ...models.detector import Detector
 from ...models.genotype import LEVELS, MIN_LEVEL, Block, Genotype
 from ...models.graph.builder import GraphBuilder
-from ...models.graph.graph import Graph, Layer
+from ...models.graph.graph import Graph
+from ...models.graph.layer import Layer
 from ...models.heads.mnasfpn import NORM
 from ...models.heads.predictor import shared_predictor
 from ...models.space import Space

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...errors import InvalidInput
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm, Graph
+from ..graph.graph import Graph
 from . import mnasnet_a1, mobilenet_v2, mobilenet_v3
 from .endpoints import Endpoints
 

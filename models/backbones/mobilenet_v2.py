@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm
 from .endpoints import Endpoints, conv_attributes, last_channels
 from .rounding import round_channels
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..detector import default_detector
 from ..genotype import MIN_LEVEL, Genotype
+from ..heads.cell import Cell, used_blocks
 from ..heads.nasfpn import NasFpn
 
-Cell = Genotype | NasFpn
 BoxKind = Literal["input", "block", "sum", "output"]
 #: A block's own input; the cell-wide residual; a feature that NAS-FPN's outputs take in.
 EdgeKind = Literal["feature", "residual", "leftover"]
@@ -45,16 +44,6 @@ class Diagram:
     levels: tuple[int, ...]
     nodes: tuple[Node, ...]
     edges: tuple[Edge, ...]
-
-
-def used_blocks(cell: Cell) -> frozenset[int]:
-    """Positions of the blocks that the pruned graph of a detector keeps in its last cell."""
-    block = "block" if isinstance(cell, Genotype) else "node"
-    prefix = f"head/cell{cell.repeats - 1}/{block}"
-    names = (layer.name for layer in default_detector(cell).graph())
-    return frozenset(
-        int(name.removeprefix(prefix).split("/")[0]) for name in names if name.startswith(prefix)
-    )
 
 
 def diagram(cell: Cell, input_size: int) -> Diagram:

@@ -10,7 +10,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from ..genotype import MIN_LEVEL
-from .cell_diagram import BoxKind, Cell, Edge, EdgeKind, Node, diagram
+from ..heads.cell import Cell
+from .cell_diagram import BoxKind, Edge, EdgeKind, Node, diagram
 
 Point = tuple[float, float]
 

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from ...errors import InvalidInput
-from .graph import Graph, Layer
-from .ops import Shape
+from .attributes import Shape
+from .graph import Graph
+from .layer import Layer
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..genotype import Merge
+from ..graph.attributes import Activation
 from ..graph.builder import GraphBuilder
-from ..graph.graph import Activation
 
 
 def merge(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..backbones.endpoints import Endpoints
 from ..genotype import LEVELS, MIN_LEVEL, Block, Genotype
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm
 from .merge import merge
 
 # The released extractor's own values, for head and backbone alike.

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InvalidInput
-from ..graph.graph import Attributes, Graph, Layer
+from ..graph.attributes import Attributes
+from ..graph.graph import Graph
+from ..graph.layer import Layer
 from ..graph.weights import NORM_VECTORS, Array, Weights, check_weights
 
 if TYPE_CHECKING:

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import InvalidGraph
-from ..graph.graph import Attributes, Graph, Layer
-from ..graph.ops import same_padding
+from ..graph.attributes import Attributes
+from ..graph.graph import Graph
+from ..graph.layer import Layer
+from ..graph.operators import same_padding
 from ..graph.weights import Weights, check_weights, weight_shapes
 
 Tensor = Any  # torch.Tensor; torch is imported only where it is used

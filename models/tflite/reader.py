@@ -12,10 +12,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...errors import InvalidGraph, InvalidModelFile
-from ..graph.graph import DEFAULT, Attributes, Graph, Layer
-from ..graph.ops import OPS, Shape
+from ..graph.attributes import DEFAULT, Attributes, Shape
+from ..graph.graph import Graph
+from ..graph.layer import Layer
+from ..graph.operators import FUSING, OPS
 from .flatbuffer import DamagedBuffer, Table
-from .operators import DECOMPRESSING, RULES, Call, Reading, Tensor, decompressed
+from .operator_rules import DECOMPRESSING, RULES, Call, Reading, Tensor, decompressed
 from .schema import ACTIVATION, BUILTIN_NAMES, IDENTIFIER
 
 MOST_AXES = 16  # of any tensor; more can only be damage
@@ -34,19 +36,15 @@ ACTIVATION_OPS = {code: op for op, code in ACTIVATION.items()}
 ACTIVATION_NAMES = {
     code: name for name, code in vars(schema.ActivationFunctionType).items() if name[0] != "_"
 }
-FUSING = (
-    *("conv", "depthwise_conv", "fully_connected", "max_pool", "average_pool"),
-    *("add", "sub", "mul"),
-)
 
 
 def read_tflite(source: str | os.PathLike[str] | bytes) -> Graph:
     """The graph of a TensorFlow Lite file: float32, float16 weights, or quantised.
 
     Layers are called after the tensors they make. Operators without a row in
-    :data:`..graph.ops.OPS`, and unusual uses of those that have one, become ``foreign`` layers
-    that keep their name (``attributes.label``), shapes and type; further outputs of one are foreign
-    layers ``NAME:1``, ``NAME:2``, ... that read the first. Decompression of constant
+    :data:`..graph.operators.OPS`, and unusual uses of those that have one, become ``foreign``
+    layers that keep their name (``attributes.label``), shapes and type; further outputs of one are
+    foreign layers ``NAME:1``, ``NAME:2``, ... that read the first. Decompression of constant
     weights is left out (``attributes.weights_dtype`` tells their type). A free batch size is 1.
 
     Args:

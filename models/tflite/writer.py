@@ -17,7 +17,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...errors import InvalidInput
-from ..graph.graph import Graph, Layer
+from ..graph.graph import Graph
+from ..graph.layer import Layer
 from ..graph.weights import Array, Weights, benchmark_weights, fold
 from .file import Quantisation, TfliteFile
 from .quantisation import ORDINARY, activation_scale, integer_bias, integer_weights

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...errors import InvalidInput, JobFailed
 from ..backbones.backbone import Backbone
-from ..graph.graph import Graph, Layer
+from ..graph.graph import Graph
+from ..graph.layer import Layer
 from ..graph.weights import Array, Weights, check_weights, weight_shapes
 from .run_folder import load_weights
 

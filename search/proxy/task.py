@@ -37,7 +37,9 @@ from ...models.detection.losses import detection_loss
 from ...models.detector import Backbone, Detector
 from ...models.evaluation.coco_metrics import mean_precision
 from ...models.genotype import Genotype
-from ...models.graph.graph import Attributes, Graph, Layer
+from ...models.graph.attributes import Attributes
+from ...models.graph.graph import Graph
+from ...models.graph.layer import Layer
 from ...models.graph.weights import Weights, random_weights
 from ...models.heads.nasfpn import NasFpn
 from ...models.heads.predictor import SharedPredictor

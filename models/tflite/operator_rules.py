@@ -2,7 +2,7 @@
 
 A rule looks at one operator of a file and says which operator of a Graph it is, with which inputs,
 kernel shape and attributes; or None: the operator, or this use of it, has no row in
-:data:`mnasfpn.models.graph.ops.OPS` and stays foreign. Places of options follow
+:data:`mnasfpn.models.graph.operators.OPS` and stays foreign. Places of options follow
 tensorflow/lite/schema/schema.fbs.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator
 
-from ..graph.ops import Shape
+from ..graph.attributes import Shape
 from .flatbuffer import DamagedBuffer, Table
 from .schema import BUILTIN_CODES, PADDING
 
