@@ -1,1 +1,1 @@
-"""Files that appear whole, SQLite files, and what is kept between runs."""
+"""Files and folders that appear whole, SQLite files, Ctrl-C held back, what is kept between runs."""
