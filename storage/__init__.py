@@ -1,1 +1,1 @@
-"""Files and folders that appear whole, SQLite files, Ctrl-C held back, what is kept between runs."""
+"""Files that appear whole, SQLite files, Ctrl-C held back, and what is kept between runs."""

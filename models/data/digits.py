@@ -7,8 +7,6 @@ and validation share neither a digit sample nor a region of a photograph.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidInput
+from ...storage.atomic import whole_or_nothing
 
 Pixels = NDArray[np.uint8]
 
@@ -88,13 +87,8 @@ def write_digits(
         _check_same(folder, settings)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with whole_or_nothing(folder) as unfinished:
         _write(unfinished, settings, progress or (lambda done, total: None))
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
