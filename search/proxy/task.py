@@ -16,8 +16,6 @@ deviation was 0.09 between heads and 0.016 between seeds, Kendall's tau between 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -48,7 +46,7 @@ from ...models.published import MNASFPN_BLOCKS
 from ...models.training.pretrain import PretrainSettings, cosine, pretrain
 from ...models.training.run_folder import load_weights, save_weights
 from ...models.training.train import TRAINED_OUTPUTS, training_graph
-from ...storage.atomic import write_atomically
+from ...storage.atomic import whole_or_nothing, write_atomically
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -298,14 +296,9 @@ def prepare_proxy(
     task = _Task(settings, _digest(train), _digest(validation))
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        try:
+        with whole_or_nothing(folder) as unfinished:
             unfinished.mkdir()
             _prepare(unfinished, task, train, validation, progress or _ignore)
-            os.replace(unfinished, folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     found = _read_task(folder)
     if found != task:
         what = "settings" if found.settings != settings else "data"
