@@ -11,8 +11,7 @@ from .backbones.backbone import add_backbone, backbone_norm
 from .graph.builder import GraphBuilder
 from .graph.graph import Graph
 from .heads.cell import Cell
-from .heads.mnasfpn import NORM as PYRAMID_NORM
-from .heads.mnasfpn import mnasfpn_head
+from .heads.mnasfpn import PYRAMID_NORM, mnasfpn_head
 from .heads.nasfpn import NasFpn, nasfpn_head
 from .heads.predictor import SharedPredictor, shared_predictor
 from .heads.ssdlite import SsdLite, ssdlite

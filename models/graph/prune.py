@@ -8,24 +8,22 @@ from typing import TypeVar
 
 from .layer import Layer
 
-Feature = TypeVar("Feature", bound=Hashable)
+T = TypeVar("T", bound=Hashable)
 
 
-def reached(
-    wanted: Iterable[Feature], sources: Callable[[Feature], Iterable[Feature]]
-) -> set[Feature]:
-    """All that the wanted features depend on, themselves included.
+def reached(wanted: Iterable[T], sources: Callable[[T], Iterable[T]]) -> set[T]:
+    """All that what is wanted depends on, itself included.
 
     Every decision of what is used is this walk: over the layers of a graph
     (:meth:`.graph.Graph.prune`) and over the blocks of a cell (:func:`..heads.cell.used_blocks`).
     """
-    found: set[Feature] = set()
+    found: set[T] = set()
     stack = list(wanted)
     while stack:
-        feature = stack.pop()
-        if feature not in found:
-            found.add(feature)
-            stack.extend(sources(feature))
+        item = stack.pop()
+        if item not in found:
+            found.add(item)
+            stack.extend(sources(item))
     return found
 
 
