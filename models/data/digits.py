@@ -123,7 +123,7 @@ def _write(folder: Path, settings: DigitsSettings, progress: Callable[[int, int]
         annotations: list[dict[str, Any]] = []
         for index in range(1, count + 1):
             pixels = _background(photos, split, settings.size, generator)
-            boxes: list[Box] = []
+            boxes: list[CocoBox] = []
             for _ in range(generator.integers(1, settings.most + 1)):
                 sample = int(generator.choice(samples))
                 pixels, box = _paste(pixels, digits.images[sample], boxes, settings, generator)
@@ -171,16 +171,16 @@ def _background(
     return np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BILINEAR))
 
 
-Box = tuple[int, int, int, int]  # COCO's: x, y, width, height
+CocoBox = tuple[int, int, int, int]  # x, y, width, height
 
 
 def _paste(
     pixels: Pixels,
     digit: NDArray[np.float64],
-    taken: list[Box],
+    taken: list[CocoBox],
     settings: DigitsSettings,
     generator: np.random.Generator,
-) -> tuple[Pixels, Box | None]:
+) -> tuple[Pixels, CocoBox | None]:
     """Blend a digit in where it does not touch another; None if there is no such place."""
     from PIL import Image
 
@@ -208,7 +208,7 @@ def _paste(
     return result, (x, y, width, height)
 
 
-def _touch(first: Box, second: Box) -> bool:
+def _touch(first: CocoBox, second: CocoBox) -> bool:
     return all(
         first[axis] < second[axis] + second[axis + 2]
         and second[axis] < first[axis] + first[axis + 2]

@@ -21,13 +21,12 @@ from ..detector import Detector
 from ..graph.weights import Weights
 from ..networks.keras_network import build_keras
 from ..tflite.file import AlignedBuffer
-from ..tflite.schema import IDENTIFIER
+from ..tflite.schema import IDENTIFIER, SIGNATURE
 
 Floats = NDArray[np.float32]
 Precision = Literal["float32", "float16", "int8"]
 INPUT = "image"
 OUTPUTS = ("boxes", "scores")  # in this order, whatever the converter makes of it
-SIGNATURE = "serving_default"
 
 
 def sample_images(data: CocoSplit, size: int, count: int, seed: int = 0) -> Floats:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class FileTensor:
     """A tensor of a file.
 
     Args:
@@ -67,11 +67,11 @@ class Tensor:
 class Call:
     """One operator of a file: its inputs (None where it is left out), output and options."""
 
-    inputs: tuple[Tensor | None, ...]
-    output: Tensor
+    inputs: tuple[FileTensor | None, ...]
+    output: FileTensor
     options: Table | None
 
-    def __getitem__(self, place: int) -> Tensor:
+    def __getitem__(self, place: int) -> FileTensor:
         tensor = self.inputs[place] if place < len(self.inputs) else None
         if tensor is None:
             raise DamagedBuffer(f"the operator of {self.output.name!r} lacks its input {place}")
@@ -263,6 +263,6 @@ RULES: dict[int, Rule] = {
 DECOMPRESSING = (BuiltinOperator.DEQUANTIZE, BuiltinOperator.DENSIFY)
 
 
-def decompressed(source: Tensor, output: Tensor) -> Tensor:
+def decompressed(source: FileTensor, output: FileTensor) -> FileTensor:
     """The constant that a decompressing operator makes of a constant."""
     return replace(output, data=source.data, stored=source.stored_dtype)

@@ -83,13 +83,13 @@ class Recipe:
         return self.steps_per_epoch(images) if self.unit == "epochs" else 1
 
 
-PAPER = "Chen et al. 2020, MnasFPN"
+MNASFPN_PAPER = "Chen et al. 2020, MnasFPN"
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(
             "val2017",
-            source=f"{PAPER}, section 4.1: the setup of Table 3",
+            source=f"{MNASFPN_PAPER}, section 4.1: the setup of Table 3",
             batch_size=64,
             unit="epochs",
             length=150,
@@ -101,7 +101,7 @@ RECIPES = {
         ),
         Recipe(
             "test-dev",
-            source=f"{PAPER}, section 4.1: the setup of Table 1",
+            source=f"{MNASFPN_PAPER}, section 4.1: the setup of Table 1",
             batch_size=1024,
             unit="steps",
             length=100_000,
@@ -111,7 +111,7 @@ RECIPES = {
         ),
         Recipe(
             "proxy",
-            source=f"{PAPER}, section 4.1: the proxy task of the search",
+            source=f"{MNASFPN_PAPER}, section 4.1: the proxy task of the search",
             batch_size=64,
             unit="epochs",
             length=20,

@@ -46,8 +46,6 @@ TRAINED_OUTPUTS = ("predictor/boxes", "predictor/logits")
 CHECKPOINT_STEPS = 200
 OPTIMIZER, STEP = "optimizer/", "step"
 
-Progress = Callable[[StepLoss, int], None]  # (losses of the step just done, steps in all)
-
 
 def training_graph(detector: Detector, norm_momentum: float | None = None) -> Graph:
     """The detector up to its logits, before the sigmoid.
@@ -103,7 +101,7 @@ def train(
     *,
     seed: int = 0,
     initial: Weights | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[StepLoss, int], None] | None = None,
     checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> TrainingRun:
     """Train, or go on with a training that was stopped, or return one that has finished.
@@ -112,7 +110,7 @@ def train(
         data: as many classes as the detector has.
         out: the run's folder, made if needed.
         initial: weights to start from where they fit (see :func:`warm_start`).
-        progress: called after every step.
+        progress: called with (losses of the step just done, steps in all).
         checkpoint_steps: how often to save; an interrupt saves as well.
 
     Raises:
