@@ -137,7 +137,8 @@ def train_model(
 def evaluate_model(model: Path, data: Path, split: str, report: Progress) -> MeanPrecision:
     """COCO's average precision of a run's folder or a .tflite."""
     from ..models.data.coco import read_coco
-    from ..models.evaluation.predictors import evaluate, run_predictor, tflite_predictor
+    from ..models.evaluation.evaluate import evaluate
+    from ..models.evaluation.predictors import run_predictor, tflite_predictor
     from ..models.training.run_folder import is_run, load_run
 
     examples = read_coco(data, split)
@@ -169,7 +170,7 @@ def export_model(
     """
     from ..models.data.coco import read_coco
     from ..models.export.convert import sample_images
-    from ..models.export.verify import export
+    from ..models.export.export import export
 
     if precision == "int8" and data is None:
         raise InvalidInput(
@@ -202,7 +203,7 @@ def _photographs(size: int, count: int, seed: int) -> NDArray[np.float32]:
     import numpy as np
     from sklearn.datasets import load_sample_images
 
-    from ..models.data.pipeline import normalise
+    from ..models.data.images import normalise
 
     photos = load_sample_images().images
     rng = np.random.default_rng(seed)

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidInput
 from ...storage.atomic import whole_or_nothing
-
-Pixels = NDArray[np.uint8]
+from ..arrays import Pixels
 
 TRAIN, VALIDATION = "train", "val"
 TRAIN_SHARE = 0.75  # of the digit samples, and of each photograph's width

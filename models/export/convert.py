@@ -12,18 +12,17 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import InvalidInput, JobFailed
+from ..arrays import Floats
 from ..data.coco import CocoSplit
-from ..data.pipeline import load_image, normalise
+from ..data.images import load_image, normalise
 from ..detector import Detector
 from ..graph.weights import Weights
 from ..networks.keras_network import build_keras
 from ..tflite.file import AlignedBuffer
 from ..tflite.schema import IDENTIFIER, SIGNATURE
 
-Floats = NDArray[np.float32]
 Precision = Literal["float32", "float16", "int8"]
 INPUT = "image"
 OUTPUTS = ("boxes", "scores")  # in this order, whatever the converter makes of it

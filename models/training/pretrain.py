@@ -12,11 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import InvalidInput
+from ..arrays import Integers, Pixels
 from ..data.coco import CocoSplit
-from ..data.pipeline import Pixels, normalise, open_image
+from ..data.images import normalise, open_image
 from ..graph.graph import Graph
 from ..graph.weights import Weights, random_weights
 from ..networks.torch_network import TorchGraph, one_thread, to_nchw
@@ -52,9 +52,7 @@ class PretrainSettings:
             )
 
 
-def object_crops(
-    data: CocoSplit, size: int, variants: int, seed: int
-) -> tuple[Pixels, NDArray[np.int64]]:
+def object_crops(data: CocoSplit, size: int, variants: int, seed: int) -> tuple[Pixels, Integers]:
     """Crops [K, size, size, 3] around every object, of random scale and place, and labels [K]."""
     from PIL import Image
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...errors import InvalidInput
-from ..data.pipeline import NO_AUGMENTATION, Augmentation
+from ..data.augmentation import NO_AUGMENTATION, Augmentation
 
 DROP = 0.1  # factor of the learning rate at each drop
 

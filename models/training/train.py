@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import InvalidInput, JobFailed
 from ...storage.interruption import ctrl_c_held_back
 from ..data.coco import CocoSplit
-from ..data.pipeline import Batch, Pipeline
+from ..data.loading import Batch, Pipeline
 from ..detection.anchors import anchors_for
 from ..detection.losses import detection_loss
 from ..detector import Detector

@@ -28,10 +28,11 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidInput, JobFailed
 from ...models.data.coco import CocoSplit, read_coco
-from ...models.data.pipeline import assign, load_image, normalise, stack
+from ...models.data.images import load_image, normalise
 from ...models.detection.anchors import anchors_for
-from ...models.detection.boxes import NmsSettings, detect
 from ...models.detection.losses import detection_loss
+from ...models.detection.suppression import NmsSettings, detect
+from ...models.detection.target_assignment import assign, stack
 from ...models.detector import Backbone, Detector
 from ...models.evaluation.coco_metrics import mean_precision
 from ...models.genotype import Genotype

@@ -14,7 +14,8 @@ from mnasfpn.models.data.digits import DigitsSettings, write_digits
 from mnasfpn.models.detector import Backbone, Detector
 from mnasfpn.models.evaluation.predictors import tflite_predictor
 from mnasfpn.models.export.convert import OUTPUTS, convert, name_outputs, sample_images
-from mnasfpn.models.export.verify import ExportReport, export, list_operators, verify
+from mnasfpn.models.export.export import export
+from mnasfpn.models.export.verify import ExportReport, list_operators, verify
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.weights import random_weights
 from mnasfpn.models.heads.predictor import SharedPredictor
