@@ -8,6 +8,7 @@ from typing import Literal
 
 from ...errors import InvalidInput
 from ..data.augmentation import NO_AUGMENTATION, Augmentation
+from .learning_rate import cosine, warm_up
 
 DROP = 0.1  # factor of the learning rate at each drop
 
@@ -70,14 +71,11 @@ class Recipe:
     def rate(self, step: int, images: int) -> float:
         """Learning rate of a step, counted from 0."""
         unit = self._unit_steps(images)
-        warmup, total = self.warmup * unit, self.steps(images)
-        if step < warmup:
-            return self.learning_rate * (step + 1) / (math.floor(warmup) + 1)
+        warmup = self.warmup * unit
+        reached = self.learning_rate * warm_up(step, math.floor(warmup) + 1)
         if self.schedule == "cosine":
-            done = (step - warmup) / max(total - warmup, 1)
-            return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
-        passed = sum(step >= drop * unit for drop in self.drops)
-        return self.learning_rate * DROP**passed
+            return reached * cosine(step - warmup, max(self.steps(images) - warmup, 1))
+        return reached * DROP ** sum(step >= max(drop * unit, warmup) for drop in self.drops)
 
     def _unit_steps(self, images: int) -> int:
         return self.steps_per_epoch(images) if self.unit == "epochs" else 1

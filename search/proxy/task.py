@@ -44,7 +44,8 @@ from ...models.heads.nasfpn import NasFpn
 from ...models.heads.predictor import SharedPredictor
 from ...models.networks.torch_network import TorchGraph, one_thread, to_nchw
 from ...models.published import MNASFPN_BLOCKS
-from ...models.training.pretrain import PretrainSettings, cosine, pretrain
+from ...models.training.learning_rate import short_training
+from ...models.training.pretrain import PretrainSettings, pretrain
 from ...models.training.run_folder import load_weights, save_weights
 from ...models.training.train import TRAINED_OUTPUTS, training_graph
 from ...storage.atomic import whole_or_nothing, write_atomically
@@ -195,7 +196,7 @@ class ProxyTask:
         for step in range(settings.steps):
             chosen = order[step * settings.batch_size : (step + 1) * settings.batch_size]
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * cosine(step, settings.steps)
+                group["lr"] = settings.learning_rate * short_training(step, settings.steps)
             inputs = features.inputs(network.graph, chosen)
             outputs = network(inputs, training=True)
             codes, logits = (outputs[name] for name in TRAINED_OUTPUTS)
