@@ -11,5 +11,5 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = "NDArray[np.float32]"
 AnyFloats: TypeAlias = "NDArray[np.floating]"  # of whatever precision comes in
-Integers: TypeAlias = "NDArray[np.int64]"
+Indices: TypeAlias = "NDArray[np.int64]"  # of boxes, anchors, classes
 Pixels: TypeAlias = "NDArray[np.uint8]"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import Floats, Integers
+from ..arrays import Floats, Indices
 from ..detection.box_coding import areas
 from .images import Window
 
@@ -51,10 +51,10 @@ def crop_window(size: tuple[int, int], generator: np.random.Generator) -> Window
 
 def crop_boxes(
     boxes: Floats,
-    labels: Integers,
+    labels: Indices,
     window: Window,
     size: tuple[int, int],
-) -> tuple[Floats, Integers]:
+) -> tuple[Floats, Indices]:
     """Boxes relative to a window of the image, cut to it; those outside are dropped."""
     height, width = size
     left, top, right, bottom = window

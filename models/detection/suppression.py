@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InvalidInput
-from ..arrays import AnyFloats, Integers
+from ..arrays import AnyFloats, Indices
 from .box_coding import areas, clip, decode, iou
 
 
@@ -48,7 +48,7 @@ class Detections:
 
     boxes: AnyFloats
     scores: AnyFloats
-    labels: Integers
+    labels: Indices
 
 
 def detect(
@@ -64,7 +64,7 @@ def detect(
     settings = settings or NmsSettings()
     boxes = clip(decode(codes, anchors))
     usable = areas(boxes) > 0
-    found: list[tuple[Integers, int]] = []
+    found: list[tuple[Indices, int]] = []
     for label in range(1, scores.shape[1]):
         column = scores[:, label]
         above = np.flatnonzero((column > settings.score) & usable)
@@ -80,7 +80,7 @@ def detect(
     return Detections(boxes[index], scores[index, labels], labels)
 
 
-def nms(boxes: AnyFloats, scores: AnyFloats, iou_threshold: float, most: int) -> Integers:
+def nms(boxes: AnyFloats, scores: AnyFloats, iou_threshold: float, most: int) -> Indices:
     """Greedy non-maximum suppression: indices kept, by falling score (ties: lower index first).
 
     A box goes if it overlaps a kept one by more than ``iou_threshold``; at most ``most`` stay.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..arrays import AnyFloats, Floats, Integers
+from ..arrays import AnyFloats, Floats, Indices
 from .box_coding import encode, iou, to_corners
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Targets:
     labels: NDArray[np.int32]
 
 
-def assign(boxes: AnyFloats, labels: Integers, anchors: Floats) -> Targets:
+def assign(boxes: AnyFloats, labels: Indices, anchors: Floats) -> Targets:
     """Targets of one image, without the batch dimension.
 
     Args:
@@ -57,7 +57,7 @@ def stack(targets: list[Targets]) -> Targets:
     )
 
 
-def match(boxes: AnyFloats, anchors: AnyFloats, positive_iou: float = POSITIVE_IOU) -> Integers:
+def match(boxes: AnyFloats, anchors: AnyFloats, positive_iou: float = POSITIVE_IOU) -> Indices:
     """Which ground truth box each anchor answers for; [N], ``UNMATCHED`` (-1) for background.
 
     An anchor takes the box it overlaps most if that is at least ``positive_iou``. Then each box is

@@ -18,7 +18,7 @@ from ..graph.weights import Weights
 from ..networks.keras_network import build_keras
 from .convert import OUTPUTS, Precision
 
-SCHEMA = "mnasfpn-export-1"
+REPORT_SCHEMA = "mnasfpn-export-1"
 CONFIDENT = 0.3  # score from which an application would show a box
 
 
@@ -61,7 +61,7 @@ class ExportReport:
     max_score_difference: float
     max_box_difference: float | None
     confident_boxes: int
-    schema: str = SCHEMA
+    schema: str = REPORT_SCHEMA
 
     def to_json(self) -> str:
         return msgspec.json.format(msgspec.json.encode(self)).decode()

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InvalidInput
-from ..arrays import Integers, Pixels
+from ..arrays import Indices, Pixels
 from ..data.coco import CocoSplit
 from ..data.images import normalise, open_image
 from ..graph.graph import Graph
@@ -52,7 +52,7 @@ class PretrainSettings:
             )
 
 
-def object_crops(data: CocoSplit, size: int, variants: int, seed: int) -> tuple[Pixels, Integers]:
+def object_crops(data: CocoSplit, size: int, variants: int, seed: int) -> tuple[Pixels, Indices]:
     """Crops [K, size, size, 3] around every object, of random scale and place, and labels [K]."""
     from PIL import Image
 
