@@ -24,8 +24,8 @@ from ..errors import InvalidInput
 from ..models.detector import Detector
 from ..models.genotype import LEVELS, Genotype
 from ..models.graph.costs import cost
+from ..models.heads.cell import Cell
 from ..models.published import published
-from ..search.cells import Cell
 from ..search.controllers import CONTROLLERS
 from ..search.frontier import frontier
 from ..search.loop import run_search

@@ -212,9 +212,10 @@ def _ship(
 ) -> list[_File]:
     """Train the winner on the task, export it; and its full-size detector as a benchmark file."""
     from ..models.data.coco import read_coco
-    from ..models.evaluation.predictors import evaluate, tflite_predictor
+    from ..models.evaluation.evaluate import evaluate
+    from ..models.evaluation.predictors import tflite_predictor
     from ..models.export.convert import sample_images
-    from ..models.export.verify import export
+    from ..models.export.export import export
     from ..models.tflite.reader import read_tflite
     from ..models.tflite.writer import write_tflite
     from ..models.training.run_folder import load_weights

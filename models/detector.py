@@ -8,18 +8,17 @@ from functools import lru_cache
 from ..errors import InvalidInput
 from .backbones.backbone import Backbone as Backbone
 from .backbones.backbone import add_backbone, backbone_norm
-from .genotype import Genotype
 from .graph.builder import GraphBuilder
 from .graph.graph import Graph
-from .heads.mnasfpn import NORM as PYRAMID_NORM
-from .heads.mnasfpn import mnasfpn_head
+from .heads.cell import Cell
+from .heads.mnasfpn import PYRAMID_NORM, mnasfpn_head
 from .heads.nasfpn import NasFpn, nasfpn_head
 from .heads.predictor import SharedPredictor, shared_predictor
 from .heads.ssdlite import SsdLite, ssdlite
 
 COCO_CLASSES = 90
 
-Head = Genotype | NasFpn | SsdLite
+Head = Cell | SsdLite
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +71,7 @@ class Detector:
         return Graph(written.prune((*written.outputs, *head)).layers, written.outputs)
 
 
-def default_detector(cell: Genotype | NasFpn) -> Detector:
+def default_detector(cell: Cell) -> Detector:
     """A cell on the paper's own backbone and predictor (Table 1, MobileNetV2 + MnasFPN)."""
     return Detector(Backbone(), cell, SharedPredictor())
 

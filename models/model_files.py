@@ -17,12 +17,13 @@ from .backbones.backbone import Backbone, BackboneName
 from .detector import COCO_CLASSES, Detector, Head, default_detector
 from .genotype import Genotype, Merge
 from .graph.graph import Graph
+from .heads.cell import Cell
 from .heads.nasfpn import NasFpn
 from .heads.predictor import SharedPredictor
 from .heads.ssdlite import SsdLite
 from .published import PUBLISHED, published
 
-CELL_SCHEMAS: dict[str, type[Genotype | NasFpn]] = {
+CELL_SCHEMAS: dict[str, type[Cell]] = {
     "mnasfpn-genotype-1": Genotype,
     "mnasfpn-nasfpn-1": NasFpn,
 }
@@ -31,7 +32,7 @@ HEAD_KINDS: dict[str, type[Head]] = {"mnasfpn": Genotype, "nasfpn": NasFpn, "ssd
 # What msgspec does not say when one of these fields has another value.
 CHOICES = {"name": get_args(BackboneName), "merge": get_args(Merge)}
 T = TypeVar("T")
-Model = Genotype | NasFpn | Detector
+Model = Cell | Detector
 
 
 @dataclass(frozen=True, slots=True)

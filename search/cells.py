@@ -7,10 +7,9 @@ from dataclasses import replace
 from ..errors import InvalidInput
 from ..models.detector import Detector
 from ..models.genotype import LEVELS, Block, Genotype
+from ..models.heads.cell import Cell, used_blocks
 from ..models.heads.nasfpn import NasFpn
 from ..models.model_files import from_json
-
-Cell = Genotype | NasFpn
 
 
 def canonical(cell: Cell) -> Cell:
@@ -52,12 +51,12 @@ def cell_from_json(text: str, where: str = "JSON") -> Cell:
 
 
 def _canonical_genotype(genotype: Genotype) -> Genotype:
-    used = _used(genotype)
-    first_output = len(LEVELS) + len(genotype.blocks) - len(LEVELS)
+    used = sorted(len(LEVELS) + position for position in used_blocks(genotype))
+    first_output = len(genotype.blocks)  # as many outputs as inputs
     renamed = {index: index for index in range(len(LEVELS))}
     blocks: list[Block] = []
-    internal = [index for index in sorted(used) if index < first_output]
-    outputs = [index for index in sorted(used) if index >= first_output]
+    internal = [index for index in used if index < first_output]
+    outputs = [index for index in used if index >= first_output]
     for waiting in (internal, outputs):
         while waiting:
             ready = {
@@ -74,19 +73,6 @@ def _canonical_genotype(genotype: Genotype) -> Genotype:
 
 def _block(genotype: Genotype, index: int) -> Block:
     return genotype.blocks[index - len(LEVELS)]
-
-
-def _used(genotype: Genotype) -> set[int]:
-    """Feature indices of the blocks that reach an output of the cell."""
-    used: set[int] = set()
-    stack = list(genotype.outputs.values())
-    while stack:
-        index = stack.pop()
-        if index not in used:
-            used.add(index)
-            sources = _block(genotype, index).inputs
-            stack.extend(source for source in sources if source >= len(LEVELS))
-    return used
 
 
 def _rename(block: Block, renamed: dict[int, int]) -> Block:

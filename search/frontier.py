@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 from ..errors import InvalidInput
-from .cells import Cell, with_repeats
+from ..models.heads.cell import Cell
+from .cells import with_repeats
 from .pareto import non_dominated
 from .scoring import Score
 from .study import Trial

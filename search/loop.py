@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
 
 from ..errors import InvalidInput, JobFailed
+from ..storage.interruption import ctrl_c_held_back
 from .controllers.base import Controller
 from .scoring import Attempt, Scorer
 from .study import Study, Trial
@@ -53,7 +51,7 @@ def run_search(
     study.restore(controller)
     _revive(study)
     crew = local_workers(evaluate, workers) if callable(evaluate) else evaluate
-    with crew, _ctrl_c() as stop:
+    with crew, ctrl_c_held_back(presses=1) as stop:
         while True:
             for trial in _finish_batch(study, crew, stop):
                 if progress is not None:
@@ -113,23 +111,3 @@ def _revive(study: Study) -> None:
     latest = study.latest(HOPELESS)
     if all(trial.status == "failed" for trial in latest):
         study.try_again([trial for trial in study.open_batch() if trial.status == "failed"])
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, the second raises. Only a main thread hears of Ctrl-C."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def interrupted(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, before)

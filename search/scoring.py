@@ -15,7 +15,7 @@ from ..errors import InvalidInput, MnasFpnError, NotCovered
 from ..latency.estimate.estimate import LatencyEstimate
 from ..models.detector import Detector
 from ..models.graph.graph import Graph
-from .cells import Cell
+from ..models.heads.cell import Cell
 
 
 @dataclass(frozen=True, slots=True)

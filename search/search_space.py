@@ -8,9 +8,9 @@ from typing import Literal
 
 from ..errors import InvalidInput
 from ..models.genotype import LEVELS, Block, Genotype
+from ..models.heads.cell import Cell
 from ..models.heads.nasfpn import NasFpn, Node
 from ..models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space
-from .cells import Cell
 from .decisions import Choices, Decision, Decisions, Option
 
 CellKind = Literal["mnasfpn", "nasfpn"]

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from ..errors import InvalidInput, JobFailed
+from ..models.heads.cell import Cell
 from ..models.model_files import to_json
 from ..storage.sqlite_file import DatabaseFile
-from .cells import Cell, canonical, cell_from_json
+from .cells import canonical, cell_from_json
 from .controllers import create_controller
 from .controllers.base import Controller, ControllerState
 from .decisions import Choices

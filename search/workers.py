@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from ..errors import InvalidInput
-from .cells import Cell
+from ..models.heads.cell import Cell
 from .scoring import Attempt, Scorer, attempt
 
 MAX_DEATHS = 2  # of the worker processes that one job may cost

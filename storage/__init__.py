@@ -1,1 +1,1 @@
-"""Files that appear whole, SQLite files, and what is kept between runs."""
+"""Files that appear whole, SQLite files, Ctrl-C held back, and what is kept between runs."""

@@ -1,13 +1,39 @@
-"""Files that are either whole or not there: written under a temporary name, then renamed."""
+"""Files and folders that are either whole or not there: made under another name, then renamed."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import JobFailed
+
+
+@contextlib.contextmanager
+def whole_or_nothing(path: Path) -> Iterator[Path]:
+    """Make a file or a folder under another name; at the end of the block it gets its own.
+
+    If the block ends with an exception nothing is left behind. A ``kill -9`` leaves a hidden folder
+    ``.NAME.*`` beside the path, which nobody reads.
+
+    Args:
+        path: its folder must exist. A file that is there is replaced, a folder only if it is empty.
+
+    Yields:
+        The name to make the file or folder under; nothing is there yet.
+
+    Raises:
+        OSError: the system refused, or another process has made the folder meanwhile; what is there
+            is untouched.
+    """
+    with tempfile.TemporaryDirectory(
+        prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True
+    ) as scratch:
+        made = Path(scratch) / path.name
+        yield made
+        os.replace(made, path)
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
@@ -26,32 +52,17 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
     """
     path = Path(path)
     content = data.encode() if isinstance(data, str) else data
-    temporary: str | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, _permissions(path))
-        os.replace(temporary, path)
-        temporary = None
+        with whole_or_nothing(path) as made:
+            with made.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileNotFoundError):
+                made.chmod(path.stat().st_mode & 0o777)
     except OSError as error:
         raise JobFailed(
             f"could not write {path} ({len(content):,} bytes): {error.strerror}; "
             "free some space or choose a folder that exists and can be written, then try again"
         ) from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
     return path
-
-
-def _permissions(path: Path) -> int:
-    """Mode of the file being replaced, or what an ordinary ``open`` would give a new one."""
-    with contextlib.suppress(OSError):
-        return path.stat().st_mode & 0o777
-    umask = os.umask(0)
-    os.umask(umask)
-    return 0o666 & ~umask

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import platform
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import JobFailed, StableDeviceError
+from ...storage.atomic import whole_or_nothing
 from ...storage.cache import cache_folder
 
 RUNNER_SOURCES = Path(__file__).parents[1] / "native"
@@ -70,8 +69,8 @@ def build(name: str, sources: Sequence[Path], abi: str, options: Sequence[str] =
     if result.exists():
         return result
     units = [str(source) for source in sources if source.suffix != ".h"]
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        built = Path(scratch) / name
+    # Two processes may build at once; the last one to finish replaces an equal file.
+    with whole_or_nothing(result) as built:
         command = [*compiler, *FLAGS, *units, *options, "-o", str(built)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
@@ -79,8 +78,6 @@ def build(name: str, sources: Sequence[Path], abi: str, options: Sequence[str] =
                 f"could not build {name} for {abi}: {done.stderr.strip()}; "
                 f"the command was: {' '.join(command)}"
             )
-        # Two processes may build at once; the last one to finish replaces an equal file.
-        os.replace(built, result)
     return result
 
 

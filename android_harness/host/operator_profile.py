@@ -9,19 +9,16 @@ nothing have no row, so a row must be matched to a layer by its name as well as 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
 import re
-import signal
 import subprocess
 import tempfile
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import BenchmarkOutputError, StableDeviceError, TransientDeviceError
+from ...storage.interruption import ctrl_c_held_back
 from ..device import RunSettings
 from ..measurement import OpTiming
 from ..tool_output.output import Asked, check_asked, parse_output
@@ -161,28 +158,12 @@ def profile_model(model: Path, settings: RunSettings, core: int | None = None) -
     return ModelProfile(operators, output.measured.as_dict(), output.init_us)
 
 
-@contextlib.contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Ctrl-C waits until the end of the block. Other threads than the main one never hear of it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if pressed:
-        signal.raise_signal(signal.SIGINT)
-
-
 def _run(
     command: list[str], environment: dict[str, str], core: int | None, timeout_s: float
 ) -> subprocess.CompletedProcess[str]:
     process: subprocess.Popen[str] | None = None
     try:
-        with _uninterrupted():  # else Ctrl-C may come before there is anything to end
+        with ctrl_c_held_back():  # else Ctrl-C may come before there is anything to end
             process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,

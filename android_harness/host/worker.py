@@ -22,7 +22,7 @@ from typing import Any, TextIO
 import numpy as np
 
 #: Distribution and module of every runtime that can be used, best first. They share one API.
-RUNTIMES = (
+DISTRIBUTIONS = (
     ("ai-edge-litert", "ai_edge_litert.interpreter"),
     ("tflite-runtime", "tflite_runtime.interpreter"),
 )
@@ -36,7 +36,7 @@ _BASE, _EXPONENT, _MODULUS = (1 << 1023) + 12345, (1 << 15) - 1, (1 << 1024) - 1
 
 def installed_runtime() -> tuple[str, str, str] | None:
     """(distribution, version, module) of the first installed runtime, without loading it."""
-    for distribution, module in RUNTIMES:
+    for distribution, module in DISTRIBUTIONS:
         try:
             return distribution, importlib.metadata.version(distribution), module
         except importlib.metadata.PackageNotFoundError:
@@ -44,7 +44,7 @@ def installed_runtime() -> tuple[str, str, str] | None:
     return None
 
 
-def visit(runtime: Any, job: dict[str, Any]) -> dict[str, Any]:
+def time_model(runtime: Any, job: dict[str, Any]) -> dict[str, Any]:
     """Load the model, warm up, then time single inferences until both count and time suffice.
 
     Only ``invoke`` lies between the two clock readings. ``init_us`` is the creation of the
@@ -181,7 +181,7 @@ def main(core: str) -> None:
     while True:
         job = json.loads(jobs.get())
         try:
-            answer = visit(runtime, job)
+            answer = time_model(runtime, job)
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             answer = {"error": f"the runtime rejects {os.path.basename(job['model'])}: {reason}"}

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 import struct
-import tempfile
 import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from http.client import HTTPException
 from pathlib import Path
 
 from ...errors import InvalidInput, JobFailed, StableDeviceError, TransientDeviceError
+from ...storage.atomic import whole_or_nothing
 from ...storage.cache import cache_folder
 from ..device import RunSettings
 from ..measurement import UNREADABLE
@@ -266,12 +265,9 @@ def _download(url: str) -> tuple[bytes, bytes | None]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """To a temporary name, then renamed: never half a file."""
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            part.write_bytes(content)
-            os.replace(part, path)
+        with whole_or_nothing(path) as made:
+            made.write_bytes(content)
     except OSError as error:
         raise JobFailed(
             f"could not write {path}: {error.strerror}; free some space there, or set "

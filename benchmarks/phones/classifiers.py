@@ -7,8 +7,9 @@ from ...latency.fitting.luts import LutEntry
 from ...models.backbones.backbone import Backbone, add_backbone, backbone_norm
 from ...models.backbones.endpoints import Endpoints
 from ...models.backbones.mobilenet_v3 import minimalistic
+from ...models.graph.attributes import BatchNorm
 from ...models.graph.builder import GraphBuilder
-from ...models.graph.graph import BatchNorm, Graph
+from ...models.graph.graph import Graph
 from .figures import number
 
 NORM = BatchNorm()

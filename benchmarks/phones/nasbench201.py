@@ -16,8 +16,9 @@ import enum
 import re
 
 from ...errors import InvalidInput
+from ...models.graph.attributes import BatchNorm
 from ...models.graph.builder import GraphBuilder
-from ...models.graph.graph import BatchNorm, Graph
+from ...models.graph.graph import Graph
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 KERNELS = {"nor_conv_1x1": 1, "nor_conv_3x3": 3}

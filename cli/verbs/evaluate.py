@@ -21,7 +21,7 @@ def evaluate(model: Path, data: Path, split: str, as_json: bool) -> Any:
     MODEL is the folder of a finished training, or an exported file.
     """
     from ...models.data.coco import read_coco
-    from ...models.evaluation.predictors import evaluate as evaluate_predictor
+    from ...models.evaluation.evaluate import evaluate as evaluate_predictor
     from ...models.evaluation.predictors import predictor_of
 
     with progress("evaluating", quiet=as_json) as report:

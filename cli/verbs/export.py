@@ -45,7 +45,7 @@ def export(
     """
     from ...models.data.coco import read_coco
     from ...models.export.convert import sample_images, sample_photographs
-    from ...models.export.verify import export as export_detector
+    from ...models.export.export import export as export_detector
 
     if precision == "int8" and data is None:
         raise InvalidInput(

@@ -19,8 +19,9 @@ from ...models.backbones.backbone import add_backbone
 from ...models.detector import Detector
 from ...models.genotype import LEVELS, MIN_LEVEL, Block, Genotype
 from ...models.graph.builder import GraphBuilder
-from ...models.graph.graph import Graph, Layer
-from ...models.heads.mnasfpn import NORM
+from ...models.graph.graph import Graph
+from ...models.graph.layer import Layer
+from ...models.heads.mnasfpn import PYRAMID_NORM
 from ...models.heads.predictor import shared_predictor
 from ...models.space import Space
 from ..estimate.estimate import Estimator, KernelLatency
@@ -194,7 +195,7 @@ def _features(template: Detector | HeadAlone) -> HeadAlone:
         )
     builder = GraphBuilder()
     image = builder.input("image", (1, template.input_size, template.input_size, 3))
-    ends = add_backbone(builder, image, template.backbone, NORM)
+    ends = add_backbone(builder, image, template.backbone, PYRAMID_NORM)
     c3, c4, c5 = (builder.channels(name) for name in (ends.c3, ends.c4, ends.c5))
     return HeadAlone((c3, c4, c5), template.input_size)
 
@@ -324,7 +325,7 @@ def _write_surroundings(
     tables = writer.tables
     builder = GraphBuilder()
     image = builder.input("image", (1, detector.input_size, detector.input_size, 3))
-    ends = add_backbone(builder, image, detector.backbone, NORM)
+    ends = add_backbone(builder, image, detector.backbone, PYRAMID_NORM)
     tables.rest_us += writer.crossing_us(builder[image])
     for used in range(1, 8):
         names = [name for bit, name in enumerate((ends.c3, ends.c4, ends.c5)) if used >> bit & 1]

@@ -24,8 +24,9 @@ import numpy as np
 from ...android_harness.measurement import UNREADABLE, DeviceInfo, Provenance
 from ...errors import InvalidInput
 from ...models.backbones.rounding import round_channels
+from ...models.graph.attributes import Activation, BatchNorm
 from ...models.graph.builder import GraphBuilder
-from ...models.graph.graph import Activation, BatchNorm, Graph
+from ...models.graph.graph import Graph
 from ...storage.atomic import write_atomically
 from ..estimate.estimate import Estimator
 from ..kernels.execution import BUILTIN, Runtime, execution_plan

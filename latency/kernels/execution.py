@@ -13,8 +13,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ...errors import InvalidInput
-from ...models.graph.graph import Activation, Graph, Layer
-from ...models.graph.ops import SOURCES
+from ...models.graph.attributes import Activation
+from ...models.graph.graph import Graph
+from ...models.graph.layer import Layer
+from ...models.graph.operators import GIVEN
 from .kernel import DTYPE_BYTES, HYBRID, WINDOWED, Kernel, same_output
 
 
@@ -158,8 +160,8 @@ def partition(graph: Graph, runtime: Runtime) -> list[tuple[bool, list[Layer]]]:
     Layers become ready when all they read is there, so one pass over a graph in computing order
     collects all that a group can take.
     """
-    waiting = [layer for layer in graph if layer.op not in SOURCES]
-    done = {layer.name for layer in graph if layer.op in SOURCES}
+    waiting = [layer for layer in graph if layer.op not in GIVEN]
+    done = {layer.name for layer in graph if layer.op in GIVEN}
     groups = []
     while waiting:
         side = runtime.delegates(waiting[0])

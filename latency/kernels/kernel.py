@@ -13,17 +13,17 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, replace
-from typing import Any, cast, get_args
+from typing import Any
 
 from ...errors import InvalidInput, MnasFpnError
+from ...models.graph.attributes import ACTIVATIONS, Activation, Shape
 from ...models.graph.builder import GraphBuilder
-from ...models.graph.graph import Activation, Graph
-from ...models.graph.ops import OPS, Shape
+from ...models.graph.graph import Graph
+from ...models.graph.operators import OPS
 
 Pair = tuple[int, int]
 
 WINDOWED = ("conv", "depthwise_conv", "max_pool", "average_pool")
-ACTIVATIONS = get_args(Activation)
 DTYPE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int32": 4, "int64": 8, "bool": 1}
 #: float32 in and out, int8 weights: inputs are quantised anew in each inference.
 HYBRID = "hybrid"
@@ -36,7 +36,7 @@ class Kernel:
     """One unit of execution.
 
     Args:
-        op: a key of :data:`mnasfpn.models.graph.ops.OPS`.
+        op: a key of :data:`mnasfpn.models.graph.operators.OPS`.
         inputs, output: shapes, NHWC with batch 1. Constants are not inputs, but for vectors that
             are added, subtracted or multiplied: they are read again for every pixel.
         window, stride, dilation: (height, width) of convolutions and pools.
@@ -161,7 +161,7 @@ class Kernel:
 
     @property
     def madds(self) -> int:
-        """Multiply-accumulates, in the convention of :mod:`mnasfpn.models.graph.ops`."""
+        """Multiply-accumulates, in the convention of :mod:`mnasfpn.models.graph.operators`."""
         if self.op in ("conv", "depthwise_conv"):
             return math.prod(self.output[1:3]) * self.weight_elements
         if self.op == "fully_connected":
@@ -299,7 +299,7 @@ def _parse_options(tokens: list[str]) -> dict[str, Any]:
         elif re.fullmatch(r"g\d+", token):
             options["groups"] = int(token[1:])
         elif token in ACTIVATIONS:
-            options["activation"] = cast(Activation, token)
+            options["activation"] = token
         elif token in (*DTYPE_BYTES, HYBRID):
             options["dtype"] = token
         elif token.startswith("="):

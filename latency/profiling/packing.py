@@ -19,7 +19,8 @@ from ...android_harness.host.operator_profile import (
 )
 from ...android_harness.measurement import OpTiming, Run
 from ...errors import BenchmarkOutputError, InvalidInput
-from ...models.graph.graph import Graph, Layer
+from ...models.graph.graph import Graph
+from ...models.graph.layer import Layer
 from ...models.tflite.schema import BUILTIN_CODES, BUILTIN_NAMES
 from ..kernels.execution import XNNPACK, ExecutionPlan, Runtime, execution_plan
 from ..kernels.kernel import HYBRID, Kernel, kernel_graph

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from ...models.graph.arithmetic import LEAST_HYBRID_WEIGHTS, Arithmetic
-from ...models.graph.graph import Activation
+from ...models.graph.attributes import Activation
 from ..kernels.kernel import DTYPES_READ, Kernel, Pair, same_output
 
 T = TypeVar("T")

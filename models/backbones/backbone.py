@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from ...errors import InvalidInput
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm, Graph
-from . import mnasnet_a1, mobilenet_v2, mobilenet_v3
+from ..graph.graph import Graph
 from .endpoints import Endpoints
+from .mnasnet_a1 import mnasnet_a1
+from .mobilenet_v2 import mobilenet_v2
+from .mobilenet_v3 import mobilenet_v3_large, mobilenet_v3_small
 
 BackboneName = Literal["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "mnasnet_a1"]
 LEAST_SIZE = 32  # one position at stride 32
@@ -47,11 +50,12 @@ class Backbone:
         return builder.graph((ends.c3, ends.c4, ends.c5, ends.ssd[1]))
 
 
+V3_NORM = BatchNorm(epsilon=1e-3, momentum=0.99)  # section 6.1.1 of its paper
 _BUILDERS: dict[str, tuple[Callable[..., Endpoints], BatchNorm]] = {
-    "mobilenet_v2": (mobilenet_v2.mobilenet_v2, mobilenet_v2.NORM),
-    "mobilenet_v3_large": (mobilenet_v3.mobilenet_v3_large, mobilenet_v3.NORM),
-    "mobilenet_v3_small": (mobilenet_v3.mobilenet_v3_small, mobilenet_v3.NORM),
-    "mnasnet_a1": (mnasnet_a1.mnasnet_a1, mnasnet_a1.NORM),
+    "mobilenet_v2": (mobilenet_v2, BatchNorm(epsilon=1e-3, momentum=0.997)),
+    "mobilenet_v3_large": (mobilenet_v3_large, V3_NORM),
+    "mobilenet_v3_small": (mobilenet_v3_small, V3_NORM),
+    "mnasnet_a1": (mnasnet_a1, BatchNorm(epsilon=1e-3, momentum=0.99)),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..graph.graph import BatchNorm
+from ..graph.attributes import BatchNorm
 from .rounding import round_channels
 
 BACKBONE_L2 = 4e-5  # depthwise included

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm
 from .endpoints import Endpoints, conv_attributes, last_channels
 from .rounding import round_channels
-
-NORM = BatchNorm(epsilon=1e-3, momentum=0.99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +23,7 @@ class Stage:
     squeeze: bool
 
 
-STAGES = (
+_STAGES = (
     Stage(1, 3, 16, 1, 1, False),  # the separable convolution, without skip
     Stage(6, 3, 24, 2, 2, False),
     Stage(3, 5, 40, 3, 2, True),
@@ -51,14 +49,14 @@ def mnasnet_a1(
     )
     stride, block = 2, 0
     at_stride: dict[int, str] = {}
-    for stage in STAGES:
+    for stage in _STAGES:
         for repeat in range(stage.repeats):
-            name = f"backbone/block_{block}"
-            step = stage.stride if repeat == 0 else 1
-            before, stride = stride, stride * step
+            if repeat == 1:
+                stage = replace(stage, stride=1)
+            before, stride = stride, stride * stage.stride
             share = 0.5 if halved and stride == 32 else 1.0
             filters = round_channels(stage.channels * width * share)
-            expanded, x = _block(builder, name, x, stage, step, filters, attributes)
+            expanded, x = _block(builder, f"backbone/block_{block}", x, stage, filters, attributes)
             at_stride[stride] = x
             if before < stride == 32:
                 ssd_first = expanded
@@ -73,7 +71,6 @@ def _block(
     name: str,
     x: str,
     stage: Stage,
-    stride: int,
     filters: int,
     attributes: dict[str, Any],
 ) -> tuple[str, str]:
@@ -85,12 +82,12 @@ def _block(
             f"{name}_expand", x, stage.expansion * channels, activation="relu", **attributes
         )
     y = builder.depthwise(
-        f"{name}_depthwise", expanded, stage.kernel, stride, activation="relu", **attributes
+        f"{name}_depthwise", expanded, stage.kernel, stage.stride, activation="relu", **attributes
     )
     if stage.squeeze:
         y = _squeeze_excite(builder, f"{name}_squeeze_excite", y, channels // 4, attributes)
     y = builder.conv(f"{name}_project", y, filters, **attributes)
-    if stage.expansion > 1 and stride == 1 and channels == filters:
+    if stage.expansion > 1 and stage.stride == 1 and channels == filters:
         y = builder.add(f"{name}_add", x, y)
     return expanded, y
 

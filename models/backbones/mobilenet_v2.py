@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm
 from .endpoints import Endpoints, conv_attributes, last_channels
 from .rounding import round_channels
 
-NORM = BatchNorm(epsilon=1e-3, momentum=0.997)
-
 # expansion t, channels c, repeats n, stride s
-STAGES = (
+_STAGES = (
     (1, 16, 1, 1),
     (6, 24, 2, 2),
     (6, 32, 3, 2),
@@ -42,7 +40,7 @@ def mobilenet_v2(
     )
     stride, block = 2, 0
     at_stride: dict[int, str] = {}
-    for expansion, channels, repeats, first_stride in STAGES:
+    for expansion, channels, repeats, first_stride in _STAGES:
         for repeat in range(repeats):
             name = f"backbone/block_{block}" if block else "backbone/expanded_conv"
             step = first_stride if repeat == 0 else 1

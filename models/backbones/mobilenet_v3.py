@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm
 from .endpoints import Endpoints, conv_attributes
 from .rounding import round_channels
 
-NORM = BatchNorm(epsilon=1e-3, momentum=0.99)  # section 6.1.1 of its paper
 SQUEEZE_RATIO = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class Bottleneck:
     """One bottleneck: kernel, expansion ratio, output channels, squeeze-excite, hard-swish, stride.
 
     Ratios rather than expanded sizes, because other widths round the product.
@@ -29,35 +28,35 @@ class Row:
     stride: int
 
 
-LARGE = (
-    Row(3, 1, 16, False, False, 1),
-    Row(3, 4, 24, False, False, 2),
-    Row(3, 3, 24, False, False, 1),
-    Row(5, 3, 40, True, False, 2),
-    Row(5, 3, 40, True, False, 1),
-    Row(5, 3, 40, True, False, 1),
-    Row(3, 6, 80, False, True, 2),
-    Row(3, 2.5, 80, False, True, 1),
-    Row(3, 2.3, 80, False, True, 1),
-    Row(3, 2.3, 80, False, True, 1),
-    Row(3, 6, 112, True, True, 1),
-    Row(3, 6, 112, True, True, 1),
-    Row(5, 6, 160, True, True, 2),
-    Row(5, 6, 160, True, True, 1),
-    Row(5, 6, 160, True, True, 1),
+LARGE_BOTTLENECKS = (
+    Bottleneck(3, 1, 16, False, False, 1),
+    Bottleneck(3, 4, 24, False, False, 2),
+    Bottleneck(3, 3, 24, False, False, 1),
+    Bottleneck(5, 3, 40, True, False, 2),
+    Bottleneck(5, 3, 40, True, False, 1),
+    Bottleneck(5, 3, 40, True, False, 1),
+    Bottleneck(3, 6, 80, False, True, 2),
+    Bottleneck(3, 2.5, 80, False, True, 1),
+    Bottleneck(3, 2.3, 80, False, True, 1),
+    Bottleneck(3, 2.3, 80, False, True, 1),
+    Bottleneck(3, 6, 112, True, True, 1),
+    Bottleneck(3, 6, 112, True, True, 1),
+    Bottleneck(5, 6, 160, True, True, 2),
+    Bottleneck(5, 6, 160, True, True, 1),
+    Bottleneck(5, 6, 160, True, True, 1),
 )
-SMALL = (
-    Row(3, 1, 16, True, False, 2),
-    Row(3, 72 / 16, 24, False, False, 2),
-    Row(3, 88 / 24, 24, False, False, 1),
-    Row(5, 4, 40, True, True, 2),
-    Row(5, 6, 40, True, True, 1),
-    Row(5, 6, 40, True, True, 1),
-    Row(5, 3, 48, True, True, 1),
-    Row(5, 3, 48, True, True, 1),
-    Row(5, 6, 96, True, True, 2),
-    Row(5, 6, 96, True, True, 1),
-    Row(5, 6, 96, True, True, 1),
+SMALL_BOTTLENECKS = (
+    Bottleneck(3, 1, 16, True, False, 2),
+    Bottleneck(3, 72 / 16, 24, False, False, 2),
+    Bottleneck(3, 88 / 24, 24, False, False, 1),
+    Bottleneck(5, 4, 40, True, True, 2),
+    Bottleneck(5, 6, 40, True, True, 1),
+    Bottleneck(5, 6, 40, True, True, 1),
+    Bottleneck(5, 3, 48, True, True, 1),
+    Bottleneck(5, 3, 48, True, True, 1),
+    Bottleneck(5, 6, 96, True, True, 2),
+    Bottleneck(5, 6, 96, True, True, 1),
+    Bottleneck(5, 6, 96, True, True, 1),
 )
 
 
@@ -65,26 +64,26 @@ def mobilenet_v3_large(
     builder: GraphBuilder, image: str, width: float, norm: BatchNorm, halved: bool = False
 ) -> Endpoints:
     """Add MobileNetV3-Large: C3, C4, C5 are the last bottlenecks of strides 8, 16 and 32."""
-    return _mobilenet_v3(builder, image, LARGE, width, norm, halved)
+    return _mobilenet_v3(builder, image, LARGE_BOTTLENECKS, width, norm, halved)
 
 
 def mobilenet_v3_small(
     builder: GraphBuilder, image: str, width: float, norm: BatchNorm, halved: bool = False
 ) -> Endpoints:
     """Add MobileNetV3-Small: C3, C4, C5 are the last bottlenecks of strides 8, 16 and 32."""
-    return _mobilenet_v3(builder, image, SMALL, width, norm, halved)
+    return _mobilenet_v3(builder, image, SMALL_BOTTLENECKS, width, norm, halved)
 
 
 def minimalistic(builder: GraphBuilder, image: str, width: float, norm: BatchNorm) -> Endpoints:
     """Add MobileNetV3-Large "minimalistic": 3x3 kernels, no squeeze-excite, ReLU throughout."""
-    rows = tuple(replace(row, kernel=3, squeeze=False, swish=False) for row in LARGE)
+    rows = tuple(replace(row, kernel=3, squeeze=False, swish=False) for row in LARGE_BOTTLENECKS)
     return _mobilenet_v3(builder, image, rows, width, norm, halved=False)
 
 
 def _mobilenet_v3(
     builder: GraphBuilder,
     image: str,
-    rows: tuple[Row, ...],
+    rows: tuple[Bottleneck, ...],
     width: float,
     norm: BatchNorm,
     halved: bool,
@@ -110,7 +109,12 @@ def _mobilenet_v3(
 
 
 def _bottleneck(
-    builder: GraphBuilder, name: str, x: str, row: Row, filters: int, attributes: dict[str, Any]
+    builder: GraphBuilder,
+    name: str,
+    x: str,
+    row: Bottleneck,
+    filters: int,
+    attributes: dict[str, Any],
 ) -> tuple[str, str]:
     """Expand, depthwise, squeeze-excite, project; returns the expansion and the result."""
     expanded = x

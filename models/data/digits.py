@@ -7,8 +7,6 @@ and validation share neither a digit sample nor a region of a photograph.
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidInput
+from ...storage.atomic import whole_or_nothing
+from ..arrays import Indices, Pixels
 
-Pixels = NDArray[np.uint8]
+CocoBox = tuple[int, int, int, int]  # x, y, width, height
 
 TRAIN, VALIDATION = "train", "val"
 TRAIN_SHARE = 0.75  # of the digit samples, and of each photograph's width
@@ -88,13 +88,8 @@ def write_digits(
         _check_same(folder, settings)
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    try:
+    with whole_or_nothing(folder) as unfinished:
         _write(unfinished, settings, progress or (lambda done, total: None))
-        os.replace(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder
 
 
@@ -129,22 +124,9 @@ def _write(folder: Path, settings: DigitsSettings, progress: Callable[[int, int]
         annotations: list[dict[str, Any]] = []
         for index in range(1, count + 1):
             pixels = _background(photos, split, settings.size, generator)
-            boxes: list[Box] = []
-            for _ in range(generator.integers(1, settings.most + 1)):
-                sample = int(generator.choice(samples))
-                pixels, box = _paste(pixels, digits.images[sample], boxes, settings, generator)
-                if box is not None:
-                    boxes.append(box)
-                    annotations.append(
-                        {
-                            "id": len(annotations) + 1,
-                            "image_id": index,
-                            "category_id": int(digits.target[sample]) + 1,
-                            "bbox": list(box),
-                            "area": box[2] * box[3],
-                            "iscrowd": 0,
-                        }
-                    )
+            pixels, placed = _with_digits(pixels, digits, samples, settings, generator)
+            for digit, box in placed:
+                annotations.append(_annotation(len(annotations) + 1, index, digit, box))
             name = f"{split}_{index:05}.png"
             Image.fromarray(pixels).save(folder / "images" / name)
             images.append(
@@ -156,6 +138,17 @@ def _write(folder: Path, settings: DigitsSettings, progress: Callable[[int, int]
         instances = {"images": images, "annotations": annotations, "categories": categories}
         (folder / f"{split}.json").write_bytes(msgspec.json.encode(instances))
     (folder / "settings.json").write_bytes(msgspec.json.encode(settings))
+
+
+def _annotation(number: int, image: int, digit: int, box: CocoBox) -> dict[str, Any]:
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": digit + 1,
+        "bbox": list(box),
+        "area": box[2] * box[3],
+        "iscrowd": 0,
+    }
 
 
 def _background(
@@ -177,16 +170,31 @@ def _background(
     return np.asarray(Image.fromarray(crop).resize((size, size), Image.Resampling.BILINEAR))
 
 
-Box = tuple[int, int, int, int]  # COCO's: x, y, width, height
+def _with_digits(
+    pixels: Pixels,
+    digits: Any,
+    samples: Indices,
+    settings: DigitsSettings,
+    generator: np.random.Generator,
+) -> tuple[Pixels, list[tuple[int, CocoBox]]]:
+    """An image with 1 .. ``most`` of the samples on it, and which digits are where."""
+    placed: list[tuple[int, CocoBox]] = []
+    for _ in range(generator.integers(1, settings.most + 1)):
+        sample = int(generator.choice(samples))
+        taken = [box for _, box in placed]
+        pixels, box = _paste(pixels, digits.images[sample], taken, settings, generator)
+        if box is not None:
+            placed.append((int(digits.target[sample]), box))
+    return pixels, placed
 
 
 def _paste(
     pixels: Pixels,
     digit: NDArray[np.float64],
-    taken: list[Box],
+    taken: list[CocoBox],
     settings: DigitsSettings,
     generator: np.random.Generator,
-) -> tuple[Pixels, Box | None]:
+) -> tuple[Pixels, CocoBox | None]:
     """Blend a digit in where it does not touch another; None if there is no such place."""
     from PIL import Image
 
@@ -214,7 +222,7 @@ def _paste(
     return result, (x, y, width, height)
 
 
-def _touch(first: Box, second: Box) -> bool:
+def _touch(first: CocoBox, second: CocoBox) -> bool:
     return all(
         first[axis] < second[axis] + second[axis + 2]
         and second[axis] < first[axis] + first[axis + 2]

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidGraph
-
-Array = NDArray[np.float32]
+from ..arrays import Floats
 
 # (scale, aspect ratio w / h) of one anchor.
 Variant = tuple[float, float]
@@ -31,7 +30,7 @@ SSD_FIRST: tuple[Variant, ...] = ((0.1, 1.0), (0.2, 2.0), (0.2, 0.5))
 SSD_ASPECTS = (1.0, 2.0, 0.5, 3.0, 1 / 3)
 
 
-def multiscale_grid(input_size: int, levels: Iterable[int] = (3, 4, 5, 6)) -> Array:
+def multiscale_grid(input_size: int, levels: Iterable[int] = (3, 4, 5, 6)) -> Floats:
     """Nine anchors per location at strides 2^level: three aspects (outer), three scales (inner).
 
     At 320 pixels the bases are 24, 48, 96 and 192 pixels and there are 19,125 anchors.
@@ -50,7 +49,7 @@ def multiscale_grid(input_size: int, levels: Iterable[int] = (3, 4, 5, 6)) -> Ar
     return np.concatenate(maps)
 
 
-def ssd_anchors(map_sizes: Sequence[int] = (20, 10, 5, 3, 2, 1)) -> Array:
+def ssd_anchors(map_sizes: Sequence[int] = (20, 10, 5, 3, 2, 1)) -> Floats:
     """SSD's boxes for six square maps: 3 per location on the first, 6 on the others.
 
     With the default sizes (320 pixels) there are 2,034.
@@ -71,7 +70,7 @@ def _ssd_variants(index: int) -> Sequence[Variant]:
     return [*((scale, aspect) for aspect in SSD_ASPECTS), (math.sqrt(scale * following), 1.0)]
 
 
-def _tile(centres: NDArray[np.float64], variants: Sequence[Variant]) -> Array:
+def _tile(centres: NDArray[np.float64], variants: Sequence[Variant]) -> Floats:
     """Every variant at every centre of a square map; [cells^2 * variants, 4]."""
     sizes = np.array([(s / math.sqrt(aspect), s * math.sqrt(aspect)) for s, aspect in variants])
     cells = len(centres)
@@ -82,7 +81,7 @@ def _tile(centres: NDArray[np.float64], variants: Sequence[Variant]) -> Array:
     return anchors.reshape(-1, 4).astype(np.float32)
 
 
-def anchors_for(input_size: int, count: int) -> Array:
+def anchors_for(input_size: int, count: int) -> Floats:
     """The anchors of a detector, known by its input size and how many boxes it predicts.
 
     A graph, a Keras model and a .tflite file all state these two numbers.

@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ..detector import default_detector
 from ..genotype import MIN_LEVEL, Genotype
+from ..heads.cell import Cell, used_blocks
 from ..heads.nasfpn import NasFpn
 
-Cell = Genotype | NasFpn
 BoxKind = Literal["input", "block", "sum", "output"]
 #: A block's own input; the cell-wide residual; a feature that NAS-FPN's outputs take in.
 EdgeKind = Literal["feature", "residual", "leftover"]
 
-MERGES = {"add": "add", "se": "squeeze-excite"}
+MERGE_NAMES = {"add": "add", "se": "squeeze-excite"}
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class DiagramNode:
     """A box before it has a place; ``used`` tells whether an output depends on it."""
 
     kind: BoxKind
@@ -43,24 +42,14 @@ class Diagram:
     """Nodes (the cell's inputs first, then its blocks by index) and edges."""
 
     levels: tuple[int, ...]
-    nodes: tuple[Node, ...]
+    nodes: tuple[DiagramNode, ...]
     edges: tuple[Edge, ...]
-
-
-def used_blocks(cell: Cell) -> frozenset[int]:
-    """Positions of the blocks that the pruned graph of a detector keeps in its last cell."""
-    block = "block" if isinstance(cell, Genotype) else "node"
-    prefix = f"head/cell{cell.repeats - 1}/{block}"
-    names = (layer.name for layer in default_detector(cell).graph())
-    return frozenset(
-        int(name.removeprefix(prefix).split("/")[0]) for name in names if name.startswith(prefix)
-    )
 
 
 def diagram(cell: Cell, input_size: int) -> Diagram:
     """Nodes and edges of a cell; blocks that reach no output are marked as unused."""
     used = used_blocks(cell)
-    nodes = [Node("input", level, (f"C{level}",), 0) for level in cell.levels]
+    nodes = [DiagramNode("input", level, (f"C{level}",), 0) for level in cell.levels]
     edges: list[Edge] = []
     taken = {(node.column, node.level) for node in nodes}
     for position, (sources, leftovers, level, lines) in enumerate(_blocks(cell)):
@@ -70,7 +59,7 @@ def diagram(cell: Cell, input_size: int) -> Diagram:
         taken.add((column, level))
         side = -(-input_size // 2**level)
         index, kept = len(nodes), position in used
-        nodes.append(Node("block", level, (f"R {side}×{side}", *lines), column, kept))
+        nodes.append(DiagramNode("block", level, (f"R {side}×{side}", *lines), column, kept))
         edges += [Edge(source, index, used=kept) for source in sources]
         edges += [Edge(source, index, "leftover", kept) for source in leftovers]
     last = max(node.column for node in nodes)
@@ -79,10 +68,10 @@ def diagram(cell: Cell, input_size: int) -> Diagram:
         source = block
         if residual:
             source = len(nodes)
-            nodes.append(Node("sum", level, ("+",), last + 1))
+            nodes.append(DiagramNode("sum", level, ("+",), last + 1))
             edges.append(Edge(block, source))
             edges.append(Edge(level - MIN_LEVEL, source, "residual"))
-        nodes.append(Node("output", level, (f"P{level}",), last + 1 + residual))
+        nodes.append(DiagramNode("output", level, (f"P{level}",), last + 1 + residual))
         edges.append(Edge(source, len(nodes) - 1))
     return Diagram(cell.levels, tuple(nodes), tuple(edges))
 
@@ -93,7 +82,7 @@ def _blocks(
     """Inputs, leftovers, level and text of every block."""
     if isinstance(cell, NasFpn):
         return [
-            (node.inputs, leftovers, node.level, ("k 3×3", MERGES[node.merge]))
+            (node.inputs, leftovers, node.level, ("k 3×3", MERGE_NAMES[node.merge]))
             for node, leftovers in zip(cell.nodes, cell.leftovers, strict=True)
         ]
     return [
@@ -103,7 +92,7 @@ def _blocks(
             block.level,
             (
                 f"F {cell.expansion(block)}   k {block.kernel}×{block.kernel}",
-                MERGES[block.merge],
+                MERGE_NAMES[block.merge],
             ),
         )
         for block in cell.blocks

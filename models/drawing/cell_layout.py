@@ -10,12 +10,13 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass
 
 from ..genotype import MIN_LEVEL
-from .cell_diagram import BoxKind, Cell, Edge, EdgeKind, Node, diagram
+from ..heads.cell import Cell
+from .cell_diagram import BoxKind, DiagramNode, Edge, EdgeKind, diagram
 
 Point = tuple[float, float]
 
 # Inches.
-SIZES: dict[BoxKind, tuple[float, float]] = {
+BOX_SIZES: dict[BoxKind, tuple[float, float]] = {
     "input": (0.62, 0.46),
     "block": (1.36, 0.86),
     "sum": (0.3, 0.3),
@@ -39,11 +40,11 @@ class Box:
 
     @property
     def width(self) -> float:
-        return SIZES[self.kind][0]
+        return BOX_SIZES[self.kind][0]
 
     @property
     def height(self) -> float:
-        return SIZES[self.kind][1]
+        return BOX_SIZES[self.kind][1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _change(source: int, target: int) -> str:
     return f"↓{2 ** (target - source)}" if source < target else f"↑{2 ** (source - target)}"
 
 
-def _lanes(nodes: tuple[Node, ...], edges: tuple[Edge, ...]) -> dict[int, tuple[int, int]]:
+def _lanes(nodes: tuple[DiagramNode, ...], edges: tuple[Edge, ...]) -> dict[int, tuple[int, int]]:
     """For edges that cannot go straight: the space between rows, and the lane in it, they use.
 
     Space r is above row r. Lanes are given greedily, residuals and long wires outermost.
@@ -138,7 +139,7 @@ def _lanes(nodes: tuple[Node, ...], edges: tuple[Edge, ...]) -> dict[int, tuple[
 
 
 def _tracks(
-    nodes: tuple[Node, ...], edges: tuple[Edge, ...], lanes: dict[int, tuple[int, int]]
+    nodes: tuple[DiagramNode, ...], edges: tuple[Edge, ...], lanes: dict[int, tuple[int, int]]
 ) -> dict[int, list[int]]:
     """Vertical wires in the gap after each column, from left to right.
 
@@ -155,18 +156,24 @@ def _tracks(
     return tracks
 
 
-def _column_width(nodes: tuple[Node, ...], column: int) -> float:
-    return max((SIZES[n.kind][0] for n in nodes if n.column == column), default=0.0)
+def _column_width(nodes: tuple[DiagramNode, ...], column: int) -> float:
+    return max((BOX_SIZES[n.kind][0] for n in nodes if n.column == column), default=0.0)
 
 
 def _track_x(
-    nodes: tuple[Node, ...], xs: list[float], tracks: dict[int, list[int]], gap: int, track: int
+    nodes: tuple[DiagramNode, ...],
+    xs: list[float],
+    tracks: dict[int, list[int]],
+    gap: int,
+    track: int,
 ) -> float:
     left = xs[gap] + _column_width(nodes, gap) / 2
     return left + GAP_BEFORE + TRACK * tracks[gap].index(track)
 
 
-def _columns(nodes: tuple[Node, ...], tracks: dict[int, list[int]]) -> tuple[list[float], float]:
+def _columns(
+    nodes: tuple[DiagramNode, ...], tracks: dict[int, list[int]]
+) -> tuple[list[float], float]:
     """Centre of every column, and where the last one ends."""
     xs, right = [], 0.0
     for column in range(1 + max(node.column for node in nodes)):
@@ -184,7 +191,7 @@ def _rows(
     for zone, lane in lanes.values():
         count[zone] = max(count[zone], lane + 1)
     y, rows, zones = 0.0, {}, []
-    half = SIZES["block"][1] / 2
+    half = BOX_SIZES["block"][1] / 2
     for zone in range(len(levels) + 1):
         y -= ROW_MARGIN
         zones.append(y)
@@ -201,7 +208,7 @@ def _rows(
 
 
 def _ports(
-    nodes: tuple[Node, ...], edges: tuple[Edge, ...], lanes: dict[int, tuple[int, int]]
+    nodes: tuple[DiagramNode, ...], edges: tuple[Edge, ...], lanes: dict[int, tuple[int, int]]
 ) -> dict[int, float]:
     """Where each edge enters its target, from the centre: those from above above the others.
 
@@ -209,7 +216,7 @@ def _ports(
     """
     ports = {}
     for target in {edge.target for edge in edges}:
-        height = SIZES[nodes[target].kind][1]
+        height = BOX_SIZES[nodes[target].kind][1]
         sides: dict[bool, list[int]] = {True: [], False: []}
         straight = False
         for index, edge in enumerate(edges):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...errors import InvalidInput, MnasFpnError
 from ...storage.atomic import write_atomically
 from ..genotype import Genotype
-from .cell_diagram import Cell
+from ..heads.cell import Cell
 from .cell_layout import Box, Layout, Point, Wire, cell_layout
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from ..data.coco import CocoSplit
-from ..detection.boxes import Detections
+from ..detection.suppression import Detections
 
 
 @dataclass(frozen=True, slots=True)

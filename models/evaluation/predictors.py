@@ -1,9 +1,9 @@
-"""Average precision of a detector on a dataset: a training run, a Keras model or a .tflite file."""
+"""What maps images to raw predictions: a training run, a Keras model or a .tflite file."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,17 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidInput, InvalidModelFile
-from ..data.coco import CocoSplit, Example
-from ..data.pipeline import load_image, normalise
-from ..detection.anchors import anchors_for
-from ..detection.boxes import NmsSettings, detect
+from ..arrays import Floats
 from ..training.run_folder import TrainingRun, is_run, load_run
-from .coco_metrics import MeanPrecision, mean_precision
 
 if TYPE_CHECKING:
     import keras
 
-Floats = NDArray[np.float32]
 BATCH = 16
 
 
@@ -145,39 +140,3 @@ def _dequantise(values: NDArray[Any], details: dict[str, Any]) -> Floats:
         return np.asarray(values, np.float32)
     scale, zero = details["quantization"]
     return np.asarray((values.astype(np.float32) - zero) * scale, np.float32)
-
-
-def evaluate(
-    predictor: Predictor,
-    data: CocoSplit,
-    settings: NmsSettings | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> MeanPrecision:
-    """COCO's average precision: decode, class-wise NMS, pycocotools.
-
-    Args:
-        data: as many classes as the detector has.
-        progress: called with (images done, images in all).
-
-    Raises:
-        InvalidInput: the classes differ.
-    """
-    if predictor.slots != len(data.classes) + 1:
-        raise InvalidInput(
-            f"the detector has {predictor.slots - 1} classes and the data {len(data.classes)}; "
-            "evaluate it on the data that it was trained for"
-        )
-    anchors = anchors_for(predictor.input_size, predictor.boxes)
-    found = {}
-    for examples in _chunks(data.examples, predictor.batch_size):
-        images = np.stack([normalise(load_image(e, predictor.input_size)) for e in examples])
-        for example, codes, scores in zip(examples, *predictor.predict(images), strict=True):
-            found[example.image_id] = detect(codes, scores, anchors, settings)
-        if progress is not None:
-            progress(len(found), len(data))
-    return mean_precision(data, found)
-
-
-def _chunks(examples: tuple[Example, ...], size: int) -> Iterator[tuple[Example, ...]]:
-    for first in range(0, len(examples), size):
-        yield examples[first : first + size]

@@ -12,22 +12,20 @@ from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import InvalidInput, JobFailed
+from ..arrays import Floats
 from ..data.coco import CocoSplit
-from ..data.pipeline import load_image, normalise
+from ..data.images import load_image, normalise
 from ..detector import Detector
 from ..graph.weights import Weights
 from ..networks.keras_network import build_keras
 from ..tflite.file import AlignedBuffer
-from ..tflite.schema import IDENTIFIER
+from ..tflite.schema import IDENTIFIER, SIGNATURE
 
-Floats = NDArray[np.float32]
 Precision = Literal["float32", "float16", "int8"]
 INPUT = "image"
 OUTPUTS = ("boxes", "scores")  # in this order, whatever the converter makes of it
-SIGNATURE = "serving_default"
 
 
 def sample_images(data: CocoSplit, size: int, count: int, seed: int = 0) -> Floats:
@@ -72,25 +70,9 @@ def convert(
     """
     import tensorflow as tf
 
-    if precision not in get_args(Precision):
-        raise InvalidInput(
-            f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}"
-        )
-    size = detector.input_size
-    if precision == "int8" and (calibration is None or calibration.shape[1:] != (size, size, 3)):
-        got = "none" if calibration is None else f"an array of shape {calibration.shape}"
-        raise InvalidInput(
-            f"int8 needs real images [K, {size}, {size}, 3] to measure ranges on, got {got}; "
-            "pass some of the training data"
-        )
-    model = build_keras(detector.graph(), weights)
-
-    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT)])  # type: ignore[untyped-decorator]
-    def detect(image: Any) -> tuple[Any, Any]:
-        boxes, scores = model(image, training=False)
-        return boxes, scores
-
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([detect.get_concrete_function()])
+    _check(precision, detector.input_size, calibration)
+    inference = _inference(detector, weights)  # a traced function does not keep its variables
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([inference.get_concrete_function()])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -108,6 +90,34 @@ def convert(
                 f"TensorFlow's converter refused the {precision} model: {error}"
             ) from error
     return name_outputs(content, OUTPUTS)
+
+
+def _check(precision: Precision, size: int, calibration: Floats | None) -> None:
+    if precision not in get_args(Precision):
+        raise InvalidInput(
+            f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}"
+        )
+    if precision == "int8" and (calibration is None or calibration.shape[1:] != (size, size, 3)):
+        got = "none" if calibration is None else f"an array of shape {calibration.shape}"
+        raise InvalidInput(
+            f"int8 needs real images [K, {size}, {size}, 3] to measure ranges on, got {got}; "
+            "pass some of the training data"
+        )
+
+
+def _inference(detector: Detector, weights: Weights) -> Any:
+    """The Keras build as a function of one image."""
+    import tensorflow as tf
+
+    size = detector.input_size
+    model = build_keras(detector.graph(), weights)
+
+    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT)])  # type: ignore[untyped-decorator]
+    def detect(image: Any) -> tuple[Any, Any]:
+        boxes, scores = model(image, training=False)
+        return boxes, scores
+
+    return detect
 
 
 class _quiet:

@@ -1,27 +1,24 @@
-"""Export with proof: the file, run on real images beside the Keras model it came from."""
+"""Proof of an export: the file, run on real images beside the Keras model it came from."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
-from ...errors import InvalidInput, JobFailed
-from ...storage.atomic import write_atomically
+from ...errors import JobFailed
+from ..arrays import Floats
 from ..detection.anchors import anchors_for
-from ..detection.boxes import clip, decode
+from ..detection.box_coding import clip, decode
 from ..detector import Detector
 from ..evaluation.predictors import keras_predictor, tflite_predictor
 from ..graph.weights import Weights
 from ..networks.keras_network import build_keras
-from .convert import OUTPUTS, Precision, convert
+from .convert import OUTPUTS, Precision
 
-Floats = NDArray[np.float32]
-SCHEMA = "mnasfpn-export-1"
+REPORT_SCHEMA = "mnasfpn-export-1"
 CONFIDENT = 0.3  # score from which an application would show a box
 
 
@@ -64,40 +61,10 @@ class ExportReport:
     max_score_difference: float
     max_box_difference: float | None
     confident_boxes: int
-    schema: str = SCHEMA
+    schema: str = REPORT_SCHEMA
 
     def to_json(self) -> str:
         return msgspec.json.format(msgspec.json.encode(self)).decode()
-
-
-def export(
-    detector: Detector,
-    weights: Weights,
-    path: Path | str,
-    images: Floats,
-    precision: Precision = "float32",
-) -> ExportReport:
-    """Convert, run the result in ai-edge-litert, write it and a report beside it.
-
-    Args:
-        path: of the file, ending in ``.tflite``; the report has the suffix ``.report.json``.
-        images: [K, S, S, 3] in [-1, 1], real ones: compared on, and calibrated on for int8.
-
-    Raises:
-        InvalidInput: another suffix, or no images.
-        JobFailed: the converter refused, or made a file with operators that are not builtin.
-    """
-    path = Path(path)
-    if path.suffix != ".tflite":
-        raise InvalidInput(f"{path}: an exported model's name must end in .tflite")
-    if not len(images):
-        raise InvalidInput("an export is compared with Keras on real images; got none")
-    content = convert(detector, weights, precision, images if precision == "int8" else None)
-    report = verify(content, detector, weights, images, precision, path.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content)
-    write_atomically(path.with_suffix(".report.json"), report.to_json())
-    return report
 
 
 def verify(

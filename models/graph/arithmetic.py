@@ -7,19 +7,16 @@ from dataclasses import replace
 from typing import Literal, cast, get_args
 
 from ...errors import InvalidInput
-from .graph import Activation, Graph, Layer
+from .attributes import ACTIVATIONS, Activation
+from .graph import Graph
+from .layer import Layer
+from .operators import FUSING
 
 #: How a network computes: ``hybrid`` has int8 weights and float32 everything else.
 Arithmetic = Literal["float32", "int8", "hybrid"]
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 
 LEAST_HYBRID_WEIGHTS = 1024  # smaller ones the converter leaves float32
-FUSING = frozenset(
-    (
-        *("conv", "depthwise_conv", "fully_connected", "max_pool", "average_pool"),
-        *("add", "sub", "mul"),
-    )
-)
 
 
 def in_arithmetic(graph: Graph, arithmetic: Arithmetic) -> Graph:
@@ -80,7 +77,7 @@ def with_fused_activations(graph: Graph) -> Graph:
     fused = {
         layer.inputs[0]: layer
         for layer in graph
-        if layer.op in get_args(Activation)
+        if layer.op in ACTIVATIONS
         and graph[layer.inputs[0]].op in FUSING
         and graph[layer.inputs[0]].attributes.activation is None
         and len(consumers[layer.inputs[0]]) == 1

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import InvalidGraph
-from .graph import Activation, Attributes, Graph, Layer
-from .ops import OPS, Shape
+from .attributes import Activation, Attributes, Shape
+from .graph import Graph
+from .layer import Layer
+from .operators import OPS
 
 
 @dataclass

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .graph import Graph, Layer
+from .graph import Graph
+from .layer import Layer
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
 from ...errors import InvalidInput
-from .graph import Graph, Layer
-from .ops import Shape
+from ..arrays import Floats
+from .attributes import Shape
+from .graph import Graph
+from .layer import Layer
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Array: TypeAlias = "NDArray[np.float32]"
-Weights: TypeAlias = dict[str, Array]
-Folded: TypeAlias = dict[str, tuple[Array, Array]]
+Weights: TypeAlias = dict[str, Floats]
+Folded: TypeAlias = dict[str, tuple[Floats, Floats]]
 
 NORM_VECTORS = ("gamma", "beta", "mean", "variance")
 
@@ -45,7 +43,7 @@ def weight_shapes(graph: Graph) -> dict[str, Shape]:
     return shapes
 
 
-def check_weights(graph: Graph, weights: Mapping[str, Array]) -> None:
+def check_weights(graph: Graph, weights: Mapping[str, Floats]) -> None:
     """Every array is there, has its shape, and is finite; arrays of other layers may be there too.
 
     Raises:
@@ -106,7 +104,7 @@ def random_weights(graph: Graph, seed: int, *, random_norm: bool = False) -> Wei
 def _norm(layer: Layer, power: float, rng: np.random.Generator | None) -> Weights:
     """Batch norm vectors: the identity, or random ones for inputs of that mean square."""
 
-    def around(value: float, spread: float, scale: float = 1.0) -> Array:
+    def around(value: float, spread: float, scale: float = 1.0) -> Floats:
         if rng is None:
             return np.full(layer.filters, value, np.float32)
         drawn = rng.uniform(value - spread, value + spread, layer.filters) * scale
@@ -120,7 +118,7 @@ def _norm(layer: Layer, power: float, rng: np.random.Generator | None) -> Weight
     }
 
 
-def _initial_kernel(layer: Layer, rng: np.random.Generator) -> Array:
+def _initial_kernel(layer: Layer, rng: np.random.Generator) -> Floats:
     """Keras' he_normal, truncated_normal and random_normal; fan-in as Keras counts it."""
     assert layer.weights is not None
     attributes = layer.attributes
@@ -135,7 +133,7 @@ def _initial_kernel(layer: Layer, rng: np.random.Generator) -> Array:
     return kernel.reshape(layer.weights)
 
 
-def fold(graph: Graph, weights: Mapping[str, Array]) -> Folded:
+def fold(graph: Graph, weights: Mapping[str, Floats]) -> Folded:
     """Kernels and biases with batch norm multiplied in, as a runtime executes them.
 
     A kernel shared over levels folds to a different one for each level's batch norm; layers that
@@ -148,8 +146,8 @@ def fold(graph: Graph, weights: Mapping[str, Array]) -> Folded:
         InvalidInput: see :func:`check_weights`.
     """
     check_weights(graph, weights)
-    zeros: dict[int, Array] = {}
-    arrays: dict[str, Array] = {key: np.asarray(weights[key], np.float32) for key in weights}
+    zeros: dict[int, Floats] = {}
+    arrays: dict[str, Floats] = {key: np.asarray(weights[key], np.float32) for key in weights}
     folded: Folded = {}
     for layer in graph:
         if layer.weights is None:

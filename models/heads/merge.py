@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from ..genotype import Merge
+from ..graph.attributes import Activation
 from ..graph.builder import GraphBuilder
-from ..graph.graph import Activation
+
+
+class Feature(NamedTuple):
+    """A layer of a head, and the level of the pyramid that it comes from."""
+
+    layer: str
+    level: int
 
 
 def merge(
     builder: GraphBuilder,
     name: str,
-    inputs: list[tuple[str, int]],
+    inputs: list[Feature],
     kind: Merge,
     activation: Activation | None = None,
 ) -> str:
@@ -21,17 +30,17 @@ def merge(
     coarser + sigmoid(max(coarser)) * other.
 
     Args:
-        inputs: (layer name, level it came from), all resampled to the same shape; two for ``se``.
+        inputs: all resampled to the same shape; two for ``se``.
     """
     if kind == "se":
-        (first, first_level), (second, second_level) = inputs
-        coarse, fine = (first, second) if first_level >= second_level else (second, first)
+        first, second = inputs
+        coarse, fine = (first, second) if first.level >= second.level else (second, first)
         block = name.rpartition("/")[0]
-        squeezed = builder.unary(f"{block}/squeeze", "global_max_pool", coarse)
+        squeezed = builder.unary(f"{block}/squeeze", "global_max_pool", coarse.layer)
         gate = builder.unary(f"{block}/gate", "sigmoid", squeezed)
-        gated = builder.mul(f"{block}/gated", fine, gate)
-        return builder.add(name, coarse, gated, activation=activation)
-    return add_all(builder, name, [source for source, _ in inputs], activation)
+        gated = builder.mul(f"{block}/gated", fine.layer, gate)
+        return builder.add(name, coarse.layer, gated, activation=activation)
+    return add_all(builder, name, [feature.layer for feature in inputs], activation)
 
 
 def add_all(

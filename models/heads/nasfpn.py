@@ -12,8 +12,8 @@ from ...errors import InvalidGraph
 from ..backbones.endpoints import Endpoints
 from ..genotype import MIN_LEVEL, Merge
 from ..graph.builder import GraphBuilder
-from .merge import add_all, merge
-from .mnasfpn import HEAD_L2, NORM, SEPARABLE_STDDEV
+from .merge import Feature, add_all, merge
+from .mnasfpn import HEAD_L2, PYRAMID_NORM, SEPARABLE_STDDEV
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def nasfpn_head(builder: GraphBuilder, endpoints: Endpoints, head: NasFpn) -> di
     """
     laterals = zip(head.levels, (endpoints.c3, endpoints.c4, endpoints.c5), strict=False)
     features = [
-        builder.conv(f"head/lateral{level}", source, head.channels, norm=NORM, l2=HEAD_L2)
+        builder.conv(f"head/lateral{level}", source, head.channels, norm=PYRAMID_NORM, l2=HEAD_L2)
         for level, source in laterals
     ]
     for level in head.levels[3:]:
@@ -131,24 +131,24 @@ def nasfpn_head(builder: GraphBuilder, endpoints: Endpoints, head: NasFpn) -> di
 
 def _cell(builder: GraphBuilder, cell: str, cell_inputs: list[str], head: NasFpn) -> list[str]:
     """One cell; returns its outputs in level order."""
-    features = list(zip(cell_inputs, head.levels, strict=True))
-    sizes = {level: builder.shape(name)[1:3] for name, level in features}
+    features = [Feature(*pair) for pair in zip(cell_inputs, head.levels, strict=True)]
+    sizes = {feature.level: builder.shape(feature.layer)[1:3] for feature in features}
     for position, (node, leftovers) in enumerate(zip(head.nodes, head.leftovers, strict=True)):
         name = f"{cell}/node{position}"
         inputs = []
-        for i, source in enumerate(node.inputs):
-            resampled = _resample(builder, f"{name}/in{i}", features[source], node.level, sizes)
-            inputs.append((resampled, features[source][1]))
-        left = [features[source][0] for source in leftovers]
+        for i, feature in enumerate(features[source] for source in node.inputs):
+            resampled = _resample(builder, f"{name}/in{i}", feature, node.level, sizes)
+            inputs.append(Feature(resampled, feature.level))
+        left = [features[source].layer for source in leftovers]
         merged = _merged(builder, name, inputs, node.merge, left)
-        features.append((_convolution(builder, name, merged, head), node.level))
-    return [features[head.outputs[level]][0] for level in head.levels]
+        features.append(Feature(_convolution(builder, name, merged, head), node.level))
+    return [features[head.outputs[level]].layer for level in head.levels]
 
 
 def _merged(
     builder: GraphBuilder,
     name: str,
-    inputs: list[tuple[str, int]],
+    inputs: list[Feature],
     kind: Merge,
     leftovers: list[str],
 ) -> str:
@@ -162,7 +162,7 @@ def _merged(
 def _resample(
     builder: GraphBuilder,
     name: str,
-    feature: tuple[str, int],
+    feature: Feature,
     target: int,
     sizes: dict[int, tuple[int, ...]],
 ) -> str:
@@ -179,11 +179,11 @@ def _resample(
 def _convolution(builder: GraphBuilder, name: str, source: str, head: NasFpn) -> str:
     """3x3 convolution and batch norm."""
     if not head.separable:
-        return builder.conv(f"{name}/conv", source, head.channels, 3, norm=NORM, l2=HEAD_L2)
+        return builder.conv(f"{name}/conv", source, head.channels, 3, norm=PYRAMID_NORM, l2=HEAD_L2)
     weights: dict[str, Any] = {
         "initializer": "truncated_normal",
         "stddev": SEPARABLE_STDDEV,
         "l2": HEAD_L2,
     }
     x = builder.depthwise(f"{name}/depthwise", source, 3, **weights)
-    return builder.conv(f"{name}/pointwise", x, head.channels, norm=NORM, **weights)
+    return builder.conv(f"{name}/pointwise", x, head.channels, norm=PYRAMID_NORM, **weights)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import InvalidGraph
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm
 
 TOWER_NORM = BatchNorm(epsilon=1e-3, momentum=0.997)
 PREDICTOR_L2 = 4e-5

@@ -10,8 +10,8 @@ from typing import Any
 
 from ...errors import InvalidGraph
 from ..backbones.endpoints import Endpoints, conv_attributes
+from ..graph.attributes import BatchNorm
 from ..graph.builder import GraphBuilder
-from ..graph.graph import BatchNorm
 from .predictor import CLASS_BIAS, join_predictions
 
 

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InvalidInput
-from ..graph.graph import Attributes, Graph, Layer
-from ..graph.weights import NORM_VECTORS, Array, Weights, check_weights
+from ..arrays import Floats
+from ..graph.attributes import Attributes
+from ..graph.graph import Graph
+from ..graph.layer import Layer
+from ..graph.weights import NORM_VECTORS, Weights, check_weights
 
 if TYPE_CHECKING:
     import keras
@@ -34,7 +37,7 @@ def keras_name(name: str) -> str:
     return name.replace("/", ".")
 
 
-def build_keras(graph: Graph, weights: Mapping[str, Array] | None = None) -> keras.Model:
+def build_keras(graph: Graph, weights: Mapping[str, Floats] | None = None) -> keras.Model:
     """A Keras 3 model of the graph, built of Keras' own layers only, for any batch size.
 
     Converted for batch 1, Keras' addition of two 1x1 maps becomes a reshape and an addition; that
@@ -91,7 +94,7 @@ def keras_weights(model: keras.Model, graph: Graph) -> Weights:
     return {key: variable.numpy() for key, variable in _variables(model, graph).items()}
 
 
-def set_keras_weights(model: keras.Model, graph: Graph, weights: Mapping[str, Array]) -> None:
+def set_keras_weights(model: keras.Model, graph: Graph, weights: Mapping[str, Floats]) -> None:
     """Copy weights into a model built from this graph (or from one that it was pruned from).
 
     Raises:

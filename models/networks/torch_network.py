@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from ...errors import InvalidGraph
-from ..graph.graph import Attributes, Graph, Layer
-from ..graph.ops import same_padding
+from ..graph.attributes import Attributes
+from ..graph.graph import Graph
+from ..graph.layer import Layer
+from ..graph.operators import same_padding
 from ..graph.weights import Weights, check_weights, weight_shapes
 
 Tensor = Any  # torch.Tensor; torch is imported only where it is used
@@ -133,7 +135,7 @@ def _activation(name: str) -> Callable[[Tensor], Tensor]:
     return table[name]
 
 
-UNARY: dict[str, Callable[[Tensor, Attributes, Layer], Tensor]] = {
+_UNARY: dict[str, Callable[[Tensor, Attributes, Layer], Tensor]] = {
     "max_pool": _max_pool,
     "global_average_pool": lambda x, attributes, layer: x.mean((2, 3), keepdim=True),
     "global_max_pool": lambda x, attributes, layer: x.amax((2, 3), keepdim=True),
@@ -144,12 +146,12 @@ UNARY: dict[str, Callable[[Tensor, Attributes, Layer], Tensor]] = {
     "sigmoid": lambda x, attributes, layer: x.sigmoid(),
     "reshape": _reshape,
 }
-MERGES: dict[str, Callable[[list[Tensor], Attributes], Tensor]] = {
+_JOINING: dict[str, Callable[[list[Tensor], Attributes], Tensor]] = {
     "add": _add,
     "mul": _mul,
     "concat": _concat,
 }
-CONVOLUTIONS = ("conv", "depthwise_conv")
+_CONVOLUTIONS = ("conv", "depthwise_conv")
 
 
 class TorchGraph:
@@ -168,7 +170,7 @@ class TorchGraph:
     def __init__(self, graph: Graph, weights: Weights) -> None:
         import torch
 
-        known = {"input", *UNARY, *MERGES, *CONVOLUTIONS}
+        known = {"input", *_UNARY, *_JOINING, *_CONVOLUTIONS}
         for layer in graph:
             if layer.op not in known:
                 raise InvalidGraph(
@@ -213,12 +215,12 @@ class TorchGraph:
         return outputs
 
     def _compute(self, layer: Layer, sources: list[Tensor], training: bool) -> Tensor:
-        if layer.op in CONVOLUTIONS:
+        if layer.op in _CONVOLUTIONS:
             x = self._convolution(layer, sources[0], training)
-        elif layer.op in MERGES:
-            x = MERGES[layer.op](sources, layer.attributes)
+        elif layer.op in _JOINING:
+            x = _JOINING[layer.op](sources, layer.attributes)
         else:
-            x = UNARY[layer.op](sources[0], layer.attributes, layer)
+            x = _UNARY[layer.op](sources[0], layer.attributes, layer)
         if layer.attributes.shift:
             x = x + layer.attributes.shift
         activation = layer.attributes.activation

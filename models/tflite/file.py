@@ -11,7 +11,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ... import __version__
-from ..graph.ops import Shape
+from ..graph.attributes import Shape
 from .schema import IDENTIFIER, SCHEMA_VERSION, SIGNATURE
 
 ALIGNMENT = 16  # of constants, which the runtime maps into memory and reads with vector loads

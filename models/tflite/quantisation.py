@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import InvalidInput
-from ..graph.graph import Layer
+from ..graph.layer import Layer
 from .file import Quantisation
 
 if TYPE_CHECKING:

@@ -12,10 +12,12 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...errors import InvalidGraph, InvalidModelFile
-from ..graph.graph import DEFAULT, Attributes, Graph, Layer
-from ..graph.ops import OPS, Shape
+from ..graph.attributes import DEFAULT, Attributes, Shape
+from ..graph.graph import Graph
+from ..graph.layer import Layer
+from ..graph.operators import FUSING, OPS
 from .flatbuffer import DamagedBuffer, Table
-from .operators import DECOMPRESSING, RULES, Call, Reading, Tensor, decompressed
+from .operator_rules import DECOMPRESSING, RULES, Call, FileTensor, Reading, decompressed
 from .schema import ACTIVATION, BUILTIN_NAMES, IDENTIFIER
 
 MOST_AXES = 16  # of any tensor; more can only be damage
@@ -34,19 +36,15 @@ ACTIVATION_OPS = {code: op for op, code in ACTIVATION.items()}
 ACTIVATION_NAMES = {
     code: name for name, code in vars(schema.ActivationFunctionType).items() if name[0] != "_"
 }
-FUSING = (
-    *("conv", "depthwise_conv", "fully_connected", "max_pool", "average_pool"),
-    *("add", "sub", "mul"),
-)
 
 
 def read_tflite(source: str | os.PathLike[str] | bytes) -> Graph:
     """The graph of a TensorFlow Lite file: float32, float16 weights, or quantised.
 
     Layers are called after the tensors they make. Operators without a row in
-    :data:`..graph.ops.OPS`, and unusual uses of those that have one, become ``foreign`` layers
-    that keep their name (``attributes.label``), shapes and type; further outputs of one are foreign
-    layers ``NAME:1``, ``NAME:2``, ... that read the first. Decompression of constant
+    :data:`..graph.operators.OPS`, and unusual uses of those that have one, become ``foreign``
+    layers that keep their name (``attributes.label``), shapes and type; further outputs of one are
+    foreign layers ``NAME:1``, ``NAME:2``, ... that read the first. Decompression of constant
     weights is left out (``attributes.weights_dtype`` tells their type). A free batch size is 1.
 
     Args:
@@ -87,7 +85,7 @@ class _Reader:
     """One file on its way to a Graph. Fields of tables are by their place in schema.fbs."""
 
     model: Table
-    tensors: list[Tensor] = field(default_factory=list)
+    tensors: list[FileTensor] = field(default_factory=list)
     layers: dict[str, Layer] = field(default_factory=dict)
     made: dict[int, str] = field(default_factory=dict)  # tensor -> layer
     owners: dict[object, str] = field(default_factory=dict)  # kernel and bias -> first layer
@@ -113,7 +111,7 @@ class _Reader:
             raise DamagedBuffer("the model has no outputs")
         return Graph(tuple(self.layers.values()), outputs)
 
-    def _tensor(self, table: Table, buffers: list[Table]) -> Tensor:
+    def _tensor(self, table: Table, buffers: list[Table]) -> FileTensor:
         name = table.text(3)
         shape = table.integers(0)
         if len(shape) > MOST_AXES:
@@ -131,7 +129,7 @@ class _Reader:
         code = table.scalar(1, "b", 0)
         if code not in DTYPES:
             raise DamagedBuffer(f"tensor {name!r} has the unknown type {code}")
-        tensor = Tensor(name, shape, DTYPES[code], variable=bool(table.scalar(5, "b", 0)))
+        tensor = FileTensor(name, shape, DTYPES[code], variable=bool(table.scalar(5, "b", 0)))
         place = table.scalar(2, "I", 0)
         if place >= len(buffers):
             raise DamagedBuffer(f"tensor {name!r} has constant {place} of {len(buffers)}")
@@ -155,7 +153,7 @@ class _Reader:
             raise DamagedBuffer(f"{size:,} bytes at {offset:,} do not fit the file")
         return np.frombuffer(buffer.buffer, np.uint8, size, offset)
 
-    def _at(self, index: int) -> Tensor:
+    def _at(self, index: int) -> FileTensor:
         if not 0 <= index < len(self.tensors):
             raise DamagedBuffer(f"tensor {index} is asked for, there are {len(self.tensors)}")
         return self.tensors[index]

@@ -17,8 +17,10 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...errors import InvalidInput
-from ..graph.graph import Graph, Layer
-from ..graph.weights import Array, Weights, benchmark_weights, fold
+from ..arrays import Floats
+from ..graph.graph import Graph
+from ..graph.layer import Layer
+from ..graph.weights import Weights, benchmark_weights, fold
 from .file import Quantisation, TfliteFile
 from .quantisation import ORDINARY, activation_scale, integer_bias, integer_weights
 from .schema import ACTIVATION, BUILTIN_CODES, PADDING
@@ -88,7 +90,7 @@ def _is_integer(layer: Layer) -> bool:
 def _constants(
     file: TfliteFile,
     layer: Layer,
-    folded: tuple[Array, Array] | None,
+    folded: tuple[Floats, Floats] | None,
     source: Quantisation | None,
 ) -> list[int]:
     """Indices of the constant tensors that follow a layer's inputs.
@@ -120,7 +122,7 @@ def _constants(
 
 
 def _weights(
-    file: TfliteFile, layer: Layer, kernel: Array, bias: Array, source: Quantisation | None
+    file: TfliteFile, layer: Layer, kernel: Floats, bias: Floats, source: Quantisation | None
 ) -> list[int]:
     """Kernel and bias; of a layer that reads float32 the bias is float32."""
     names = f"{layer.name}/kernel", f"{layer.name}/bias"
@@ -137,7 +139,7 @@ def _weights(
     return [kernel_index, file.constant(names[1], values, None, scales)]
 
 
-def _operand(file: TfliteFile, layer: Layer, name: str, value: Array) -> int:
+def _operand(file: TfliteFile, layer: Layer, name: str, value: Floats) -> int:
     """A constant beside a tensor, of that tensor's type."""
     if layer.dtype == "float32":
         return file.constant(name, value)
@@ -163,7 +165,7 @@ _INT8_VERSIONS = {
 _HYBRID_VERSIONS = {"conv": 5, "depthwise_conv": 6, "fully_connected": 12}
 
 #: From (kh, kw, in, out) and (kh, kw, in, multiplier) to the file's order of axes.
-_LAYOUT: dict[str, Callable[[Array], Array]] = {
+_LAYOUT: dict[str, Callable[[Floats], Floats]] = {
     "conv": lambda kernel: kernel.transpose(3, 0, 1, 2),
     "depthwise_conv": lambda kernel: kernel.reshape(1, *kernel.shape[:2], -1),
     "fully_connected": lambda kernel: kernel.transpose(),

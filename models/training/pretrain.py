@@ -12,18 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import InvalidInput
+from ..arrays import Indices, Pixels
 from ..data.coco import CocoSplit
-from ..data.pipeline import Pixels, normalise, open_image
+from ..data.images import normalise, open_image
 from ..graph.graph import Graph
 from ..graph.weights import Weights, random_weights
 from ..networks.torch_network import TorchGraph, one_thread, to_nchw
+from .learning_rate import short_training
 
 WINDOW = (1.0, 1.8)  # side of a crop relative to its object's longer side
 WEIGHT_DECAY = 0.01
-WARM_UP = 0.1  # share of the steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,7 @@ class PretrainSettings:
             )
 
 
-def object_crops(
-    data: CocoSplit, size: int, variants: int, seed: int
-) -> tuple[Pixels, NDArray[np.int64]]:
+def object_crops(data: CocoSplit, size: int, variants: int, seed: int) -> tuple[Pixels, Indices]:
     """Crops [K, size, size, 3] around every object, of random scale and place, and labels [K]."""
     from PIL import Image
 
@@ -114,7 +112,7 @@ def pretrain(
         for step in range(settings.steps):
             chosen = generator.integers(len(crops), size=settings.batch_size)
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * cosine(step, settings.steps)
+                group["lr"] = settings.learning_rate * short_training(step, settings.steps)
             features = network({"image": to_nchw(normalise(crops[chosen]))}, training=True)
             wanted = targets[chosen]
             right, loss = 0.0, torch.zeros(())
@@ -128,12 +126,6 @@ def pretrain(
             if progress is not None:
                 progress(step + 1, settings.steps, right)
     return network.weights()
-
-
-def cosine(step: int, steps: int) -> float:
-    """Share of the learning rate: a linear warm-up over the first tenth, then down to 0."""
-    warm_up = min(1.0, (step + 1) / max(steps * WARM_UP, 1.0))
-    return float(warm_up * (1 + np.cos(np.pi * step / steps)) / 2)
 
 
 def _reader(channels: int, classes: int, generator: np.random.Generator) -> tuple[object, object]:

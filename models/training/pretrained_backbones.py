@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InvalidInput, JobFailed
+from ..arrays import Floats
 from ..backbones.backbone import Backbone
-from ..graph.graph import Graph, Layer
-from ..graph.weights import Array, Weights, check_weights, weight_shapes
+from ..graph.graph import Graph
+from ..graph.layer import Layer
+from ..graph.weights import Weights, check_weights, weight_shapes
 from .run_folder import load_weights
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ def application_weights(graph: Graph, model: keras.Model) -> Weights:
     """Weights of a graph's backbone from a model of keras.applications of the same kind."""
     part = _backbone_part(graph)
     keras_layers = {layer.name: layer for layer in model.layers}
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Floats] = {}
     for layer in _weighted(part):
         name = _short(layer)
         try:
@@ -145,11 +147,11 @@ def _norm_name(name: str, keras_layers: Mapping[str, Any]) -> str:
     return next((n for n in (*names, f"bn_{name}") if n in keras_layers), names[0])
 
 
-def _from_arrays(part: Graph, arrays: Mapping[str, Array], where: str) -> Weights:
+def _from_arrays(part: Graph, arrays: Mapping[str, Floats], where: str) -> Weights:
     """Keys and batch norm as the graph has them."""
     weights: Weights = {}
 
-    def take(name: str, kind: str) -> Array:
+    def take(name: str, kind: str) -> Floats:
         try:
             return np.asarray(arrays[f"{name}/{kind}"], np.float32)
         except KeyError as error:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ...errors import InvalidInput
-from ..data.pipeline import NO_AUGMENTATION, Augmentation
+from ..data.augmentation import NO_AUGMENTATION, Augmentation
+from .learning_rate import cosine, warm_up
 
 DROP = 0.1  # factor of the learning rate at each drop
 
@@ -70,26 +71,23 @@ class Recipe:
     def rate(self, step: int, images: int) -> float:
         """Learning rate of a step, counted from 0."""
         unit = self._unit_steps(images)
-        warmup, total = self.warmup * unit, self.steps(images)
-        if step < warmup:
-            return self.learning_rate * (step + 1) / (math.floor(warmup) + 1)
+        warmup = self.warmup * unit
+        reached = self.learning_rate * warm_up(step, math.floor(warmup) + 1)
         if self.schedule == "cosine":
-            done = (step - warmup) / max(total - warmup, 1)
-            return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
-        passed = sum(step >= drop * unit for drop in self.drops)
-        return self.learning_rate * DROP**passed
+            return reached * cosine(step - warmup, max(self.steps(images) - warmup, 1))
+        return reached * DROP ** sum(step >= max(drop * unit, warmup) for drop in self.drops)
 
     def _unit_steps(self, images: int) -> int:
         return self.steps_per_epoch(images) if self.unit == "epochs" else 1
 
 
-PAPER = "Chen et al. 2020, MnasFPN"
+MNASFPN_PAPER = "Chen et al. 2020, MnasFPN"
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe(
             "val2017",
-            source=f"{PAPER}, section 4.1: the setup of Table 3",
+            source=f"{MNASFPN_PAPER}, section 4.1: the setup of Table 3",
             batch_size=64,
             unit="epochs",
             length=150,
@@ -101,7 +99,7 @@ RECIPES = {
         ),
         Recipe(
             "test-dev",
-            source=f"{PAPER}, section 4.1: the setup of Table 1",
+            source=f"{MNASFPN_PAPER}, section 4.1: the setup of Table 1",
             batch_size=1024,
             unit="steps",
             length=100_000,
@@ -111,7 +109,7 @@ RECIPES = {
         ),
         Recipe(
             "proxy",
-            source=f"{PAPER}, section 4.1: the proxy task of the search",
+            source=f"{MNASFPN_PAPER}, section 4.1: the proxy task of the search",
             batch_size=64,
             unit="epochs",
             length=20,

@@ -25,7 +25,7 @@ from ..graph.weights import Weights
 from ..model_files import load_detector, save
 from .recipes import Recipe
 
-SCHEMA = "mnasfpn-run-1"
+RUN_SCHEMA = "mnasfpn-run-1"
 DETECTOR, SETTINGS, HISTORY = "detector.json", "run.json", "history.json"
 CHECKPOINT, WEIGHTS = "checkpoint.npz", "weights.npz"
 
@@ -48,12 +48,12 @@ class TrainingSettings:
     classes: tuple[str, ...]
     images: int
     warm_started: tuple[int, int] = (0, 0)
-    schema: str = SCHEMA
+    schema: str = RUN_SCHEMA
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
+        if self.schema != RUN_SCHEMA:
             raise InvalidInput(
-                f"field `schema` is {self.schema!r}, expected {SCHEMA!r}; train again"
+                f"field `schema` is {self.schema!r}, expected {RUN_SCHEMA!r}; train again"
             )
 
 

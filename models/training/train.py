@@ -6,10 +6,7 @@ training resumed from its checkpoint goes on exactly where it was.
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InvalidInput, JobFailed
+from ...storage.interruption import ctrl_c_held_back
 from ..data.coco import CocoSplit
-from ..data.pipeline import Batch, Pipeline
+from ..data.loading import Batch, Pipeline
 from ..detection.anchors import anchors_for
 from ..detection.losses import detection_loss
 from ..detector import Detector
@@ -47,8 +45,6 @@ MOMENTUM = 0.9
 TRAINED_OUTPUTS = ("predictor/boxes", "predictor/logits")
 CHECKPOINT_STEPS = 200
 OPTIMIZER, STEP = "optimizer/", "step"
-
-Progress = Callable[[StepLoss, int], None]  # (losses of the step just done, steps in all)
 
 
 def training_graph(detector: Detector, norm_momentum: float | None = None) -> Graph:
@@ -105,7 +101,7 @@ def train(
     *,
     seed: int = 0,
     initial: Weights | None = None,
-    progress: Progress | None = None,
+    progress: Callable[[StepLoss, int], None] | None = None,
     checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> TrainingRun:
     """Train, or go on with a training that was stopped, or return one that has finished.
@@ -114,7 +110,7 @@ def train(
         data: as many classes as the detector has.
         out: the run's folder, made if needed.
         initial: weights to start from where they fit (see :func:`warm_start`).
-        progress: called after every step.
+        progress: called with (losses of the step just done, steps in all).
         checkpoint_steps: how often to save; an interrupt saves as well.
 
     Raises:
@@ -145,13 +141,14 @@ def train(
     )
     total = recipe.steps(len(data))
     try:
-        with _between_steps() as interrupted:
+        # Between steps only, so that a checkpoint never holds half of one.
+        with ctrl_c_held_back(presses=1) as interrupted:
             for step, batch in enumerate(pipeline.batches(len(history), total), start=len(history)):
                 loss = trainer.step(step, batch, recipe.rate(step, len(data)))
                 history.append(loss)
                 if progress is not None:
                     progress(loss, total)
-                if interrupted():
+                if interrupted.is_set():
                     raise KeyboardInterrupt
                 if (step + 1) % checkpoint_steps == 0:
                     _save(out, trainer, history)
@@ -166,31 +163,6 @@ def train(
     save_weights(out / WEIGHTS, trainer.weights())
     (out / CHECKPOINT).unlink(missing_ok=True)
     return load_run(out)
-
-
-@contextlib.contextmanager
-def _between_steps() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits for the end of the step, so that a checkpoint never holds half of one.
-
-    Yields:
-        Whether it was pressed. A second time it stops at once. Only the main thread gets signals;
-        in another one nothing changes.
-    """
-    pressed: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield lambda: False
-        return
-
-    def press(number: int, frame: object) -> None:
-        if pressed:
-            signal.default_int_handler(number, None)
-        pressed.append(number)
-
-    before = signal.signal(signal.SIGINT, press)
-    try:
-        yield lambda: bool(pressed)
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 class _Trainer:

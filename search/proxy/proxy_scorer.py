@@ -14,7 +14,7 @@ from ...latency.estimate.estimate import Estimator
 from ...latency.profiles import open_profile
 from ...models.detector import Detector
 from ...models.genotype import Genotype
-from ..cells import Cell
+from ...models.heads.cell import Cell
 from ..scoring import DetectorScorer, Score
 from .task import ProxySettings, ProxyTask, prepare_proxy
 

@@ -16,8 +16,6 @@ deviation was 0.09 between heads and 0.016 between seeds, Kendall's tau between 
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -30,23 +28,27 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidInput, JobFailed
 from ...models.data.coco import CocoSplit, read_coco
-from ...models.data.pipeline import assign, load_image, normalise, stack
+from ...models.data.images import load_image, normalise
 from ...models.detection.anchors import anchors_for
-from ...models.detection.boxes import NmsSettings, detect
 from ...models.detection.losses import detection_loss
+from ...models.detection.suppression import NmsSettings, detect
+from ...models.detection.target_assignment import assign, stack
 from ...models.detector import Backbone, Detector
 from ...models.evaluation.coco_metrics import mean_precision
 from ...models.genotype import Genotype
-from ...models.graph.graph import Attributes, Graph, Layer
+from ...models.graph.attributes import Attributes
+from ...models.graph.graph import Graph
+from ...models.graph.layer import Layer
 from ...models.graph.weights import Weights, random_weights
 from ...models.heads.nasfpn import NasFpn
 from ...models.heads.predictor import SharedPredictor
 from ...models.networks.torch_network import TorchGraph, one_thread, to_nchw
 from ...models.published import MNASFPN_BLOCKS
-from ...models.training.pretrain import PretrainSettings, cosine, pretrain
+from ...models.training.learning_rate import short_training
+from ...models.training.pretrain import PretrainSettings, pretrain
 from ...models.training.run_folder import load_weights, save_weights
 from ...models.training.train import TRAINED_OUTPUTS, training_graph
-from ...storage.atomic import write_atomically
+from ...storage.atomic import whole_or_nothing, write_atomically
 
 Floats = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
@@ -194,7 +196,7 @@ class ProxyTask:
         for step in range(settings.steps):
             chosen = order[step * settings.batch_size : (step + 1) * settings.batch_size]
             for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * cosine(step, settings.steps)
+                group["lr"] = settings.learning_rate * short_training(step, settings.steps)
             inputs = features.inputs(network.graph, chosen)
             outputs = network(inputs, training=True)
             codes, logits = (outputs[name] for name in TRAINED_OUTPUTS)
@@ -296,14 +298,9 @@ def prepare_proxy(
     task = _Task(settings, _digest(train), _digest(validation))
     if not folder.exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        try:
+        with whole_or_nothing(folder) as unfinished:
             unfinished.mkdir()
             _prepare(unfinished, task, train, validation, progress or _ignore)
-            os.replace(unfinished, folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
     found = _read_task(folder)
     if found != task:
         what = "settings" if found.settings != settings else "data"

@@ -14,8 +14,8 @@ import sys
 import time
 from dataclasses import dataclass
 
+from mnasfpn.models.heads.cell import Cell
 from mnasfpn.models.model_files import to_json
-from mnasfpn.search.cells import Cell
 from mnasfpn.search.loop import run_search
 from mnasfpn.search.scoring import Score
 from mnasfpn.search.search_space import search_space

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput
-from mnasfpn.search.cells import Cell
+from mnasfpn.models.heads.cell import Cell
 from mnasfpn.search.frontier import best_at, even_budgets, finalists, frontier, rows
 from mnasfpn.search.scoring import Score
 from mnasfpn.search.search_space import search_space

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.errors import InvalidInput, JobFailed, NotCovered
-from mnasfpn.search.cells import Cell
+from mnasfpn.models.heads.cell import Cell
 from mnasfpn.search.loop import run_search
 from mnasfpn.search.scoring import Score
 from mnasfpn.search.study import Study, StudyPlan, Trial

@@ -14,8 +14,9 @@ from mnasfpn.errors import InvalidInput, NotCovered
 from mnasfpn.latency.estimate.estimate import LatencyEstimate
 from mnasfpn.models.detector import Backbone, Detector
 from mnasfpn.models.graph.graph import Graph
+from mnasfpn.models.heads.cell import Cell
 from mnasfpn.models.heads.predictor import SharedPredictor
-from mnasfpn.search.cells import Cell, canonical
+from mnasfpn.search.cells import canonical
 from mnasfpn.search.detector_search import search_plan
 from mnasfpn.search.scoring import DetectorScorer, Score, attempt
 from mnasfpn.search.search_space import SPACES, search_space

@@ -199,7 +199,7 @@ FAKE_RUNTIME = SimpleNamespace(
 def test_worker_asks_for_one_thread_and_the_wanted_delegate(xnnpack, resolver):
     job = {"model": "m", "warmup_runs": 2, "warmup_min_s": 0, "runs": 5, "min_s": 0, "max_s": 9}
     FakeInterpreter.made.clear()
-    answer = host_worker.visit(FAKE_RUNTIME, {**job, "xnnpack": xnnpack})
+    answer = host_worker.time_model(FAKE_RUNTIME, {**job, "xnnpack": xnnpack})
     (used,) = FakeInterpreter.made
     assert used.options["num_threads"] == 1
     assert used.options["experimental_op_resolver_type"] == resolver
@@ -211,7 +211,7 @@ def test_inputs_are_random_the_same_each_time_and_indices_are_zero():
     job = {"model": "m", "warmup_runs": 0, "warmup_min_s": 0, "runs": 1, "min_s": 0, "max_s": 9}
     FakeInterpreter.made.clear()
     for _ in range(2):
-        host_worker.visit(FAKE_RUNTIME, {**job, "xnnpack": True})
+        host_worker.time_model(FAKE_RUNTIME, {**job, "xnnpack": True})
     first, second = (made.tensors for made in FakeInterpreter.made)
     for index, value in first.items():
         np.testing.assert_array_equal(value, second[index])
@@ -331,7 +331,7 @@ def test_a_worker_that_cannot_start_is_a_stable_error(block, monkeypatch):
 
 
 def test_no_runtime_is_a_stable_error_with_the_fix(monkeypatch):
-    monkeypatch.setattr(host_worker, "RUNTIMES", (("no-such-distribution", "nothing"),))
+    monkeypatch.setattr(host_worker, "DISTRIBUTIONS", (("no-such-distribution", "nothing"),))
     with pytest.raises(StableDeviceError, match="pip install ai-edge-litert"):
         HostDevice().describe()
 

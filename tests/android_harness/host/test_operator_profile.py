@@ -26,7 +26,6 @@ from mnasfpn.android_harness.host.operator_profile import (
     XNNPACK_NAMES,
     OpSamples,
     _read,
-    _uninterrupted,
     obstacle,
     op_profile,
     profile_model,
@@ -293,15 +292,21 @@ def test_a_model_too_slow_to_profile_costs_its_own_run_only(partitioned: Path) -
     assert ["took longer than 0.3 s" in run.error for run in found] == [True, True]
 
 
-def test_ctrl_c_waits_until_there_is_a_runner_to_end() -> None:
-    before, reached = signal.getsignal(signal.SIGINT), []
+def test_ctrl_c_while_the_runner_starts_leaves_none(
+    partitioned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There must be something to end before Ctrl-C has its effect."""
+    build_runner()  # so that no compiler is started below
+    started = []
 
-    def press() -> None:
-        with _uninterrupted():
+    class Pressed(subprocess.Popen[str]):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
             signal.raise_signal(signal.SIGINT)
-            reached.append("the end")
+            super().__init__(*arguments, **options)
+            started.append(self)
 
+    monkeypatch.setattr(subprocess, "Popen", Pressed)
     with pytest.raises(KeyboardInterrupt):
-        press()
-    assert reached == ["the end"]
-    assert signal.getsignal(signal.SIGINT) is before
+        profile_model(partitioned, RunSettings(runs=10**9, max_s=50, op_profile=True))
+    (runner,) = started
+    assert runner.returncode == -signal.SIGKILL

@@ -11,8 +11,8 @@ from PIL import Image
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.data.coco import read_coco
-from mnasfpn.models.data.pipeline import load_image
-from mnasfpn.models.detection.boxes import areas
+from mnasfpn.models.data.images import load_image
+from mnasfpn.models.detection.box_coding import areas
 
 BCCD = Path(__file__).parents[4] / "shared" / "data" / "detection" / "bccd"
 needs_bccd = pytest.mark.skipif(not BCCD.is_dir(), reason=f"no BCCD dataset at {BCCD}")

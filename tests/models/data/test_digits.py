@@ -6,8 +6,8 @@ import pytest
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.data.coco import read_coco
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
-from mnasfpn.models.data.pipeline import load_image
-from mnasfpn.models.detection.boxes import iou
+from mnasfpn.models.data.images import load_image
+from mnasfpn.models.detection.box_coding import iou
 
 SETTINGS = DigitsSettings(train=12, validation=5, size=64, most=3, seed=3)
 

@@ -20,7 +20,8 @@ from mnasfpn.models.export.convert import (
     sample_images,
     sample_photographs,
 )
-from mnasfpn.models.export.verify import ExportReport, export, list_operators, verify
+from mnasfpn.models.export.export import export
+from mnasfpn.models.export.verify import ExportReport, list_operators, verify
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.weights import random_weights
 from mnasfpn.models.heads.predictor import SharedPredictor

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from mnasfpn.models.graph.attributes import BatchNorm
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.costs import Cost, cost, cost_by_part, layers_cost
-from mnasfpn.models.graph.graph import BatchNorm
 from mnasfpn.models.networks.keras_network import build_keras
 from mnasfpn.models.published import PUBLISHED
 

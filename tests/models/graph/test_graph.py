@@ -1,11 +1,12 @@
-"""Graph and Layer: every rule has its message; prune and shared weights."""
+"""Graph and Layer: every rule has its message."""
 
 import pytest
 
 from mnasfpn.errors import InvalidGraph
+from mnasfpn.models.graph.attributes import Attributes
 from mnasfpn.models.graph.builder import GraphBuilder
-from mnasfpn.models.graph.costs import cost
-from mnasfpn.models.graph.graph import Attributes, BatchNorm, Graph, Layer
+from mnasfpn.models.graph.graph import Graph
+from mnasfpn.models.graph.layer import Layer
 
 SHAPE = (1, 4, 4, 3)
 IMAGE = Layer("image", "input", (), SHAPE, None, Attributes(target=SHAPE))
@@ -67,35 +68,6 @@ def test_reading():
 def test_a_layer_that_reads_twice_is_one_consumer():
     twice = Layer("sum", "add", ("image", "image"), SHAPE)
     assert Graph((IMAGE, twice), ("sum",)).consumers()["image"] == (twice,)
-
-
-def test_pruning_to_other_outputs():
-    graph = Graph((IMAGE, conv("x"), conv("y", "x"), conv("z", "x")), ("y", "z"))
-    pruned = graph.prune(["z"])
-    assert [layer.name for layer in pruned] == ["image", "x", "z"]
-    assert pruned.outputs == ("z",)
-    assert graph.prune(["z", "y"]).outputs == ("z", "y")
-    assert graph.prune() is graph
-
-
-def test_the_first_sharer_inherits_the_weights_of_a_pruned_owner():
-    norm = BatchNorm()
-    graph = Graph(
-        (
-            IMAGE,
-            conv("owner", bias=True),
-            conv("second", shares="owner", bias=True),
-            conv("third", "second", shares="owner", bias=True, norm=norm),
-        ),
-        ("third",),
-    )
-    pruned = graph.prune()
-    assert [layer.name for layer in pruned] == ["image", "second", "third"]
-    assert pruned["second"].attributes.shares is None
-    assert pruned["third"].attributes.shares == "second"
-    assert pruned["third"].attributes.norm is norm
-    assert pruned["second"].weights_from == pruned["third"].weights_from == "second"
-    assert (cost(pruned).weights, cost(pruned).biases) == (9, 3)
 
 
 def test_builder():

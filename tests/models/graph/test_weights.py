@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput
+from mnasfpn.models.graph.attributes import BatchNorm
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.costs import cost
-from mnasfpn.models.graph.graph import BatchNorm
 from mnasfpn.models.graph.weights import (
     benchmark_weights,
     check_weights,

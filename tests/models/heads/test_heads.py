@@ -7,9 +7,9 @@ import pytest
 from mnasfpn.models.backbones.endpoints import Endpoints
 from mnasfpn.models.detector import Detector
 from mnasfpn.models.genotype import Block, Genotype
+from mnasfpn.models.graph.attributes import BatchNorm
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.costs import cost, cost_by_part, layers_cost
-from mnasfpn.models.graph.graph import BatchNorm
 from mnasfpn.models.heads.nasfpn import NasFpn, Node, nasfpn_head
 from mnasfpn.models.heads.predictor import SharedPredictor, shared_predictor
 from mnasfpn.models.heads.ssdlite import SsdLite, ssdlite

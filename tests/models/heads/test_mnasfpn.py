@@ -8,9 +8,9 @@ import pytest
 from mnasfpn.models.backbones.endpoints import Endpoints
 from mnasfpn.models.detector import default_detector
 from mnasfpn.models.genotype import Block, Genotype
+from mnasfpn.models.graph.attributes import BatchNorm
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.costs import cost_by_part, layers_cost
-from mnasfpn.models.graph.graph import BatchNorm
 from mnasfpn.models.heads.mnasfpn import mnasfpn_head
 from mnasfpn.models.published import MNASFPN_BLOCKS, published
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput
+from mnasfpn.models.graph.attributes import Attributes, BatchNorm
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.costs import cost
-from mnasfpn.models.graph.graph import Attributes, BatchNorm, Graph, Layer
+from mnasfpn.models.graph.graph import Graph
+from mnasfpn.models.graph.layer import Layer
 from mnasfpn.models.graph.weights import random_weights
 from mnasfpn.models.heads.predictor import SharedPredictor, shared_predictor
 from mnasfpn.models.networks.keras_network import build_keras, keras_weights, set_keras_weights

@@ -80,7 +80,7 @@ def test_a_batch_is_computed_image_by_image():
 def test_training_moves_batch_norm_towards_the_batch():
     builder = GraphBuilder()
     image = builder.input("image", (1, 2, 2, 1))
-    from mnasfpn.models.graph.graph import BatchNorm
+    from mnasfpn.models.graph.attributes import BatchNorm
 
     graph = builder.graph([builder.conv("conv", image, 1, norm=BatchNorm(1e-3, 0.9))])
     weights = random_weights(graph, seed=0)

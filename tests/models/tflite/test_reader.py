@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidModelFile
+from mnasfpn.models.graph.attributes import Attributes
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.costs import cost
-from mnasfpn.models.graph.graph import Attributes, Graph, Layer
+from mnasfpn.models.graph.graph import Graph
+from mnasfpn.models.graph.layer import Layer
 from mnasfpn.models.published import PUBLISHED, published
 from mnasfpn.models.tflite.reader import read_tflite
 from mnasfpn.models.tflite.writer import write_tflite

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.backbones.endpoints import Endpoints
+from mnasfpn.models.graph.attributes import Attributes, BatchNorm
 from mnasfpn.models.graph.builder import GraphBuilder
-from mnasfpn.models.graph.graph import Attributes, BatchNorm, Graph, Layer
+from mnasfpn.models.graph.graph import Graph
+from mnasfpn.models.graph.layer import Layer
 from mnasfpn.models.graph.weights import random_weights
 from mnasfpn.models.heads.mnasfpn import mnasfpn_head
 from mnasfpn.models.heads.predictor import SharedPredictor, shared_predictor

@@ -13,9 +13,9 @@ import pytest
 pytest.importorskip("keras")
 
 from mnasfpn.errors import InvalidInput, JobFailed
+from mnasfpn.models.data.augmentation import NO_AUGMENTATION
 from mnasfpn.models.data.coco import read_coco
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
-from mnasfpn.models.data.pipeline import NO_AUGMENTATION
 from mnasfpn.models.detector import Backbone, Detector
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.weights import random_weights

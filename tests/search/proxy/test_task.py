@@ -8,7 +8,7 @@ import pytest
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.data.coco import read_coco
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
-from mnasfpn.models.data.pipeline import load_image, normalise
+from mnasfpn.models.data.images import load_image, normalise
 from mnasfpn.models.detector import Backbone
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.weights import check_weights, random_weights

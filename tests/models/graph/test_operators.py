@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidGraph
 from mnasfpn.models.graph.builder import GraphBuilder
-from mnasfpn.models.graph.ops import OPS, same_padding
+from mnasfpn.models.graph.operators import OPS, same_padding
 
 sizes = st.integers(1, 40)
 

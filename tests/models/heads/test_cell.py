@@ -1,4 +1,4 @@
-"""Connectivity: a block that nothing uses comes out exactly as if it had never been written."""
+"""Cells: the blocks that are used, and one that nothing uses is as if it had never been written."""
 
 from dataclasses import replace
 
@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasfpn.models.detector import Detector, default_detector
-from mnasfpn.models.genotype import LEVELS, Block, Genotype
+from mnasfpn.models.genotype import LEVELS, MIN_LEVEL, Block, Genotype
 from mnasfpn.models.graph.costs import cost, layers_cost
-from mnasfpn.models.graph.graph import Attributes, Graph, Layer
+from mnasfpn.models.heads.cell import used_blocks
+from mnasfpn.models.heads.nasfpn import NasFpn, Node
 from mnasfpn.models.published import MNASFPN_BLOCKS
 
 
@@ -81,6 +82,46 @@ def small(genotype: Genotype) -> Detector:
     return replace(default_detector(genotype), input_size=64, classes=2)
 
 
+@st.composite
+def nasfpn_cells(draw):
+    """Any NAS-FPN cell: 0 to 5 internal nodes, outputs in any order, up to level 6 or 7."""
+    top_level = draw(st.sampled_from((6, 7)))
+    levels = tuple(range(MIN_LEVEL, top_level + 1))
+    wanted = draw(st.lists(st.sampled_from(levels), max_size=5)) + draw(st.permutations(levels))
+    nodes = []
+    for index, level in enumerate(wanted, start=len(levels)):
+        inputs = draw(st.integers(0, index - 1)), draw(st.integers(0, index - 1))
+        nodes.append(Node(inputs, level, draw(st.sampled_from(("add", "se")))))
+    return NasFpn(16, draw(st.integers(1, 3)), tuple(nodes), top_level, draw(st.booleans()))
+
+
+def survivors(cell, prefix):
+    """Positions of the blocks with layers in the real graph of a detector, cell by cell."""
+    found = [set() for _ in range(cell.repeats)]
+    for layer in small(cell).graph():
+        part, name, block, *_ = (*layer.name.split("/"), "", "")
+        if part == "head" and name.startswith("cell") and block.startswith(prefix):
+            found[int(name.removeprefix("cell"))].add(int(block.removeprefix(prefix)))
+    return found
+
+
+@settings(max_examples=150, deadline=None)
+@given(genotypes())
+def test_used_blocks_are_those_whose_layers_survive_pruning(genotype):
+    *earlier, last = survivors(genotype, "block")
+    assert used_blocks(genotype) == last == used_positions(genotype)
+    # An earlier cell has outputs that the next one may not read.
+    assert all(cell <= last for cell in earlier)
+
+
+@settings(max_examples=100, deadline=None)
+@given(nasfpn_cells())
+def test_all_nodes_of_a_nasfpn_cell_survive_pruning(cell):
+    *earlier, last = survivors(cell, "node")
+    assert used_blocks(cell) == last == set(range(len(cell.nodes)))
+    assert all(cell <= last for cell in earlier)
+
+
 @settings(max_examples=150, deadline=None)
 @given(genotypes())
 def test_unused_blocks_are_as_if_never_written(genotype):
@@ -101,31 +142,6 @@ def test_a_sum_over_all_blocks_is_wrong_by_the_unused_blocks(genotype):
     assert cost(everything).madds - cost(pruned).madds == layers_cost(layers).madds
     used = everything.prune()
     assert [layer for layer in everything if layer.name not in used] == list(layers)
-
-
-@st.composite
-def graphs(draw):
-    """Any directed acyclic graph of additions over two inputs."""
-    shape = (1, 2, 2, 3)
-    layers = [Layer(f"in{i}", "input", (), shape, None, Attributes(target=shape)) for i in (0, 1)]
-    for i in range(draw(st.integers(1, 20))):
-        names = st.sampled_from([layer.name for layer in layers])
-        layers.append(Layer(f"add{i}", "add", (draw(names), draw(names)), shape))
-    names = st.sampled_from([layer.name for layer in layers])
-    outputs = draw(st.lists(names, min_size=1, max_size=3, unique=True))
-    return Graph(tuple(layers), tuple(outputs))
-
-
-@given(graphs())
-def test_prune_keeps_exactly_the_ancestors_of_the_outputs(graph):
-    needed = set(graph.outputs)
-    for layer in reversed(graph.layers):
-        if layer.name in needed:
-            needed |= set(layer.inputs)
-    pruned = graph.prune()
-    assert pruned.layers == tuple(layer for layer in graph if layer.name in needed)
-    assert pruned.outputs == graph.outputs
-    assert pruned.prune() is pruned
 
 
 def test_the_published_cell_needs_every_block_of_it():

@@ -12,15 +12,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from ...errors import InvalidGraph
+from .attributes import Attributes, Shape
 
-if TYPE_CHECKING:
-    from .graph import Attributes
-
-Shape = tuple[int, ...]
-ShapeRule = Callable[[tuple[Shape, ...], "Attributes", "Shape | None"], Shape]
+ShapeRule = Callable[[tuple[Shape, ...], Attributes, Shape | None], Shape]
 MaddsRule = Callable[[Shape, Shape], int]  # (output shape, weights shape) -> multiply-adds
 
 
@@ -176,7 +172,14 @@ class Op:
 
 MANY = 1_000_000
 
-SOURCES = ("input", "constant")  # there before anything is computed
+GIVEN = ("input", "constant")  # there before anything is computed
+#: Those with which a runtime computes a ReLU or ReLU6 that follows.
+FUSING = frozenset(
+    (
+        *("conv", "depthwise_conv", "fully_connected", "max_pool", "average_pool"),
+        *("add", "sub", "mul"),
+    )
+)
 
 OPS: dict[str, Op] = {
     "input": Op(_given, (0, 0)),

@@ -2,7 +2,7 @@
 
 A rule looks at one operator of a file and says which operator of a Graph it is, with which inputs,
 kernel shape and attributes; or None: the operator, or this use of it, has no row in
-:data:`mnasfpn.models.graph.ops.OPS` and stays foreign. Places of options follow
+:data:`mnasfpn.models.graph.operators.OPS` and stays foreign. Places of options follow
 tensorflow/lite/schema/schema.fbs.
 """
 
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator
 
-from ..graph.ops import Shape
+from ..graph.attributes import Shape
 from .flatbuffer import DamagedBuffer, Table
 from .schema import BUILTIN_CODES, PADDING
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class FileTensor:
     """A tensor of a file.
 
     Args:
@@ -67,11 +67,11 @@ class Tensor:
 class Call:
     """One operator of a file: its inputs (None where it is left out), output and options."""
 
-    inputs: tuple[Tensor | None, ...]
-    output: Tensor
+    inputs: tuple[FileTensor | None, ...]
+    output: FileTensor
     options: Table | None
 
-    def __getitem__(self, place: int) -> Tensor:
+    def __getitem__(self, place: int) -> FileTensor:
         tensor = self.inputs[place] if place < len(self.inputs) else None
         if tensor is None:
             raise DamagedBuffer(f"the operator of {self.output.name!r} lacks its input {place}")
@@ -263,6 +263,6 @@ RULES: dict[int, Rule] = {
 DECOMPRESSING = (BuiltinOperator.DEQUANTIZE, BuiltinOperator.DENSIFY)
 
 
-def decompressed(source: Tensor, output: Tensor) -> Tensor:
+def decompressed(source: FileTensor, output: FileTensor) -> FileTensor:
     """The constant that a decompressing operator makes of a constant."""
     return replace(output, data=source.data, stored=source.stored_dtype)

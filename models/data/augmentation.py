@@ -1,0 +1,73 @@
+"""Random changes to a training image, and to its boxes with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import Floats, Indices
+from ..detection.box_coding import areas
+from .images import Window
+
+CROP_AREA = (0.75, 1.0)
+CROP_ASPECT = (0.75, 3.0)  # width / height
+CROP_TRIES = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """Random changes to training images, those of the released MnasFPN training.
+
+    Args:
+        flip: mirror left to right, every other time.
+        crop: keep 75 to 100 % of the area at an aspect of 0.75 to 3; boxes are cut to the crop and
+            dropped when nothing is left of them.
+    """
+
+    flip: bool = True
+    crop: bool = True
+
+
+NO_AUGMENTATION = Augmentation(flip=False, crop=False)
+
+
+def crop_window(size: tuple[int, int], generator: np.random.Generator) -> Window:
+    """A random window (left, top, right, bottom) in pixels within (height, width).
+
+    Area and aspect are drawn until the window fits; the whole image if it never does.
+    """
+    height, width = size
+    for _ in range(CROP_TRIES):
+        area = generator.uniform(*CROP_AREA) * height * width
+        aspect = generator.uniform(*CROP_ASPECT)
+        crop_h, crop_w = np.sqrt(area / aspect), np.sqrt(area * aspect)
+        if crop_h <= height and crop_w <= width:
+            left = generator.uniform(0, width - crop_w)
+            top = generator.uniform(0, height - crop_h)
+            return float(left), float(top), float(left + crop_w), float(top + crop_h)
+    return 0.0, 0.0, float(width), float(height)
+
+
+def crop_boxes(
+    boxes: Floats,
+    labels: Indices,
+    window: Window,
+    size: tuple[int, int],
+) -> tuple[Floats, Indices]:
+    """Boxes relative to a window of the image, cut to it; those outside are dropped."""
+    height, width = size
+    left, top, right, bottom = window
+    low = np.array([top / height, left / width], np.float32)
+    sides = np.array([(bottom - top) / height, (right - left) / width], np.float32)
+    moved = (boxes.reshape(-1, 2, 2) - low) / sides
+    cut = np.clip(moved, 0, 1).reshape(-1, 4).astype(np.float32)
+    seen = areas(cut) > 0
+    return cut[seen], labels[seen]
+
+
+def flip_boxes(boxes: Floats) -> Floats:
+    """Mirrored left to right."""
+    flipped = boxes.copy()
+    flipped[:, 1], flipped[:, 3] = 1 - boxes[:, 3], 1 - boxes[:, 1]
+    return flipped
