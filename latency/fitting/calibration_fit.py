@@ -19,6 +19,7 @@ from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel
 from ..profile.calibration import SHARED, Calibration, FamilyCalibration, cold_share, settled_us
 from .intervals import conformal_error, coverage_from
+from .robust_least_squares import robust_least_squares
 
 KernelCost = Callable[[Kernel], float]  # net microseconds of a kernel measured alone
 
@@ -27,8 +28,6 @@ SETTLING_US = (0.0, 1e3, 2e3, 4e3, 6e3, 10e3)  # that are tried
 SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0)
 COLD_SHRINKAGE = 3.0  # relative to the same, in units of the terms' typical share of a latency
 SHARED_SHRINKAGE = 0.01  # in the same units, whatever the other is
-HUBER = 1.345
-REWEIGHTINGS = 5
 STEP_NOISE_US = 2.0  # of an operator profile, in whole microseconds with an event around each
 TERMS = 4  # of a family: latency alone, and megabytes of tensors, weights and windows
 WEIGHTS = 2  # among them
@@ -151,7 +150,10 @@ def _chosen(models: _Models) -> tuple[float, float, Matrix]:
         for settling_us in SETTLING_US
         for shrinkage, found in zip(SHRINKAGES, _left_out(models, settling_us), strict=True)
     }
-    best = min(left_out, key=lambda key: np.abs(left_out[key] / models.latency_us - 1).mean())
+    errors = {
+        key: float(np.abs(found / models.latency_us - 1).mean()) for key, found in left_out.items()
+    }
+    best = min(errors, key=lambda key: round(errors[key], 9))  # rounding is no reason to choose
     return *best, left_out[best]
 
 
@@ -175,8 +177,9 @@ def _prior(models: _Models, settling_us: float) -> dict[int, Matrix]:
     prior = {}
     for k in np.unique(index):
         of_family = index == k
-        scale = 1 / np.sqrt(measured_us[of_family] + STEP_NOISE_US)
-        prior[int(k)] = _robust(terms[of_family] * scale[:, None], measured_us[of_family] * scale)
+        wanted_us = measured_us[of_family]
+        noise_us = np.sqrt(wanted_us + STEP_NOISE_US)
+        prior[int(k)] = robust_least_squares(terms[of_family], wanted_us, noise_us)
     return prior
 
 
@@ -205,46 +208,17 @@ def _solve(
             models.shared,
         ]
     )
-    relative = terms / models.latency_us[:, None]
-    typical = relative.mean(axis=0)
+    typical = (terms / models.latency_us[:, None]).mean(axis=0)
     strength, target = SHARED_SHRINKAGE * typical, np.zeros_like(typical)
     strength[:count], target[:count] = shrinkage, 1.0
     for i, (k, steps) in enumerate(prior.items()):
         own = slice(count + i * (TERMS - 1), count + (i + 1) * (TERMS - 1))
         strength[own], target[own] = COLD_SHRINKAGE * shrinkage * typical[own], steps[1:]
         target[k] = steps[0]
-    solved = _robust(relative, np.ones(len(relative)), strength, target)
+    solved = robust_least_squares(terms, models.latency_us, models.latency_us, strength, target)
     shared = solved[-len(SHARED) :]
     of_family = np.zeros((count, TERMS))
     of_family[:, 0] = solved[:count]
     of_family[list(prior), 1:] = solved[count : -len(SHARED) - 1].reshape(-1, TERMS - 1)
     of_family[others, WEIGHTS] = solved[-len(SHARED) - 1]
     return np.concatenate([of_family.ravel(), shared])
-
-
-def _robust(
-    terms: Matrix, wanted: Matrix, strength: Matrix | None = None, target: Matrix | None = None
-) -> Matrix:
-    """Non-negative least squares, outliers reweighted (Huber), drawn towards a target.
-
-    Args:
-        terms, wanted: [m, p] and [m].
-        strength, target: [p]; a coefficient of strength 0 that no row has stays at its target.
-    """
-    from scipy.optimize import nnls
-
-    if strength is None or target is None:
-        strength = target = np.zeros(terms.shape[1])
-    unit = np.maximum(np.abs(terms).max(axis=0), strength)
-    free = unit > 0
-    coefficients: Matrix = target.copy()
-    weights = np.ones(len(wanted))
-    for _ in range(REWEIGHTINGS):
-        root = np.sqrt(weights)
-        rows = np.vstack([terms * root[:, None], np.diag(strength)])[:, free] / unit[free]
-        solved, _ = nnls(rows, np.concatenate([wanted * root, strength * target]), maxiter=10_000)
-        coefficients[free] = solved / unit[free]
-        residual = np.abs(terms @ coefficients - wanted)
-        spread = max(float(np.median(residual)) / 0.6745, 1e-12)
-        weights = 1 / np.maximum(1, residual / (HUBER * spread))
-    return coefficients

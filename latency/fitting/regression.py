@@ -19,6 +19,7 @@ from ..kernels.features import MONOTONE, Matrix, matrix
 from ..kernels.kernel import Kernel
 from ..profile.regressor import Method, Regressor, Trees, named
 from .intervals import conformal_error
+from .robust_least_squares import robust_least_squares
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
@@ -27,8 +28,6 @@ LEAST_KERNELS = 3  # below this there is nothing to hold out
 LEAST_FOR_ALL_FEATURES = 12  # below, only those that measure work: others fit what is accidental
 LEAST_FOR_TREES = 20
 FOLDS = 5
-HUBER = 1.345  # standard deviations within which a residual counts in full
-REWEIGHTINGS = 5
 
 
 class KernelRegression:
@@ -126,25 +125,15 @@ def _held_out(fit: Fit, x: Matrix, y: Matrix, seed: int) -> Matrix:
 
 def _fit_linear(x: Matrix, y: Matrix, seed: int) -> Fitted:
     """Non-negative least squares on relative error, outliers damped."""
-    from sklearn.linear_model import LinearRegression
-
-    scale = np.maximum(x.max(axis=0), 1.0)
+    unit = np.maximum(x.max(axis=0), 1.0)
     used = np.asarray(MONOTONE) | (len(y) >= LEAST_FOR_ALL_FEATURES)
-    design = np.column_stack([np.ones(len(x)), np.where(used, x / scale, 0.0)])
-    weights = np.ones(len(y))
-    coefficients = np.zeros(design.shape[1])
-    for _ in range(REWEIGHTINGS):
-        model = LinearRegression(positive=True, fit_intercept=False)
-        model.fit(design / y[:, None], np.ones(len(y)), sample_weight=weights)
-        coefficients = model.coef_
-        residual = np.abs(design @ coefficients / y - 1)
-        spread = np.median(residual) / 0.6745
-        weights = 1 / np.maximum(1, residual / max(HUBER * spread, 1e-12))
+    design = np.column_stack([np.ones(len(x)), np.where(used, x / unit, 0.0)])
+    coefficients = robust_least_squares(design, y, y)
     regressor = Regressor(
         method="non_negative_linear",
         scores={},
         intercept=float(coefficients[0]),
-        coefficients=named(coefficients[1:] / scale),
+        coefficients=named(coefficients[1:] / unit),
         low=named(x.min(axis=0)),
         high=named(x.max(axis=0)),
         error=0.0,
