@@ -8,8 +8,15 @@ import numpy as np
 
 from ...android_harness.measurement import UNREADABLE, DeviceInfo
 from ...latency import profiles
+from ...latency.fitting.held_out import held_out
 from ...latency.fitting.intervals import COVERAGE, conformal_error
-from ...latency.fitting.kernel_rates import RateModel, TimedModel, fit_rates, geometric_factor
+from ...latency.fitting.kernel_rates import (
+    RateModel,
+    TimedModel,
+    fit_rates,
+    geometric_factor,
+    predict_held_out,
+)
 from ...latency.fitting.validation import HeldOutModel, validate
 from ...latency.kernels.execution import BUILTIN, execution_plan
 from ...latency.kernels.features import Matrix
@@ -96,19 +103,21 @@ def leave_one_family_out(models: list[TimedModel]) -> list[Figures]:
     The factor is calibrated leave-one-out on the family: rates carry over between architectures,
     the speed of a runtime's version does not.
     """
+    from sklearn.model_selection import LeaveOneGroupOut
+
     found = []
-    for family in dict.fromkeys(SPEEDS):
-        tested = [model for model in models if model.family == family]
-        rest = [model for model in models if model.family != family]
-        predicted = fit(rest).predict_ms([model.kernels for model in tested])
-        measured = _measured(tested)
-        names = [model.name for model in tested]
+    families = np.asarray([model.family for model in models])
+    from_others = predict_held_out(models, LeaveOneGroupOut().split(models, groups=families), fit)
+    for family in SPEEDS:
+        tested = np.flatnonzero(families == family)
+        measured, predicted = _measured([models[i] for i in tested]), from_others[tested]
         for text, values in (
             ("as predicted", predicted),
             ("one factor, leave-one-out", one_factor(measured, predicted)),
         ):
             what = f"Pixel 1, {family} from the other families, {text}"
-            found.append(figures(what, len(rest), names, measured, values))
+            names = [models[i].name for i in tested]
+            found.append(figures(what, len(models) - len(tested), names, measured, values))
     return found
 
 
@@ -124,12 +133,11 @@ def paper_detectors(models: list[TimedModel]) -> tuple[Figures, Matrix]:
 
 def one_factor(measured: Matrix, predicted: Matrix) -> Matrix:
     """Predictions times the factor that fits all models but the one predicted."""
-    kept = [np.arange(len(measured)) != i for i in range(len(measured))]
-    return np.asarray(
-        [
-            value * geometric_factor(measured[k], predicted[k])
-            for value, k in zip(predicted, kept, strict=True)
-        ]
+    from sklearn.model_selection import LeaveOneOut
+
+    return held_out(
+        LeaveOneOut().split(measured),
+        lambda kept, left: predicted[left] * geometric_factor(measured[kept], predicted[kept]),
     )
 
 

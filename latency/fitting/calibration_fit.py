@@ -18,6 +18,7 @@ from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel
 from ..profile.calibration import SHARED, Calibration, FamilyCalibration, cold_share, settled_us
+from .held_out import Indices, held_out
 from .intervals import conformal_error, coverage_from
 from .robust_least_squares import robust_least_squares
 
@@ -50,10 +51,9 @@ class _Models:
     shared: Matrix
     steps: tuple[tuple[Matrix, Matrix, Matrix], ...]
 
-    def but(self, index: int) -> _Models:
-        kept = np.arange(len(self.latency_us)) != index
-        steps = tuple(each for each, keep in zip(self.steps, kept, strict=True) if keep)
-        return _Models(self.latency_us[kept], self.families[kept], self.shared[kept], steps)
+    def only(self, chosen: Indices) -> _Models:
+        steps = tuple(self.steps[i] for i in chosen)
+        return _Models(self.latency_us[chosen], self.families[chosen], self.shared[chosen], steps)
 
     def predict_us(self, coefficients: Matrix, settling_us: float) -> Matrix:
         """[n], what coefficients say of these models."""
@@ -148,7 +148,7 @@ def _chosen(models: _Models) -> tuple[float, float, Matrix]:
     left_out = {
         (settling_us, shrinkage): found
         for settling_us in SETTLING_US
-        for shrinkage, found in zip(SHRINKAGES, _left_out(models, settling_us), strict=True)
+        for shrinkage, found in zip(SHRINKAGES, _left_out(models, settling_us).T, strict=True)
     }
     errors = {
         key: float(np.abs(found / models.latency_us - 1).mean()) for key, found in left_out.items()
@@ -157,16 +157,17 @@ def _chosen(models: _Models) -> tuple[float, float, Matrix]:
     return *best, left_out[best]
 
 
-def _left_out(models: _Models, settling_us: float) -> list[Matrix]:
-    """For each of SHRINKAGES [n], each model as predicted from the others and their steps."""
-    predicted_us = [np.empty(len(models.latency_us)) for _ in SHRINKAGES]
-    for i in range(len(models.latency_us)):
-        others = models.but(i)
+def _left_out(models: _Models, settling_us: float) -> Matrix:
+    """[n, SHRINKAGES], each model as predicted from the others and their steps."""
+    from sklearn.model_selection import LeaveOneOut
+
+    def predict(kept: Indices, left: Indices) -> Matrix:
+        others, tested = models.only(kept), models.only(left)
         prior = _prior(others, settling_us)
-        for shrinkage, found in zip(SHRINKAGES, predicted_us, strict=True):
-            solved = _solve(others, settling_us, shrinkage, prior)
-            found[i] = models.predict_us(solved, settling_us)[i]
-    return predicted_us
+        solved = [_solve(others, settling_us, shrinkage, prior) for shrinkage in SHRINKAGES]
+        return np.column_stack([tested.predict_us(each, settling_us) for each in solved])
+
+    return held_out(LeaveOneOut().split(models.latency_us), predict)
 
 
 def _prior(models: _Models, settling_us: float) -> dict[int, Matrix]:

@@ -10,7 +10,7 @@ timed together has one factor of its own, fitted along with the rates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +19,7 @@ from ...errors import InvalidInput, NotCovered
 from ..kernels.features import FEATURE_NAMES, Matrix, matrix
 from ..kernels.kernel import Kernel
 from ..profile.regressor import Regressor, named
+from .held_out import Indices, held_out
 
 ITERATIONS = 100
 CONVERGED = 1e-10
@@ -245,6 +246,20 @@ def design(models: Sequence[Sequence[Kernel]], rates: tuple[Rate, ...]) -> Matri
             features = [columns[feature] for feature in rate.features]
             result[row, column] = x[chosen][:, features].sum()
     return result
+
+
+def predict_held_out(
+    models: Sequence[TimedModel],
+    splits: Iterable[tuple[Indices, Indices]],
+    fit: Callable[[list[TimedModel]], RateModel],
+) -> Matrix:
+    """[models], milliseconds of each by rates of models that it was left out of."""
+
+    def predict(kept: Indices, left: Indices) -> Matrix:
+        rates = fit([models[i] for i in kept])
+        return rates.predict_ms([models[i].kernels for i in left])
+
+    return held_out(splits, predict)
 
 
 def geometric_factor(measured: Matrix, predicted: Matrix) -> float:

@@ -32,13 +32,13 @@ from ..kernels.execution import BUILTIN, Runtime, execution_plan
 from ..profile.calibration import Calibration
 from ..profile.device_profile import CampaignRecord, DeviceProfile
 from ..profile.table import MeasuredKernel
+from .held_out import every_fifth
 from .intervals import COVERAGE, conformal_error
-from .kernel_rates import TimedModel, fit_rates
+from .kernel_rates import TimedModel, fit_rates, predict_held_out
 
 BLOCK = "expanded_conv"
 LAYERS = ("Conv", "Conv_1", "Conv_2", "Logits", "AvgPool2D", BLOCK)
 LEAST_BLOCKS = 10
-FOLDS = 5
 STATISTICS = ("mean", "std", "count")
 NORMAL_90 = 1.645  # standard deviations of a 90 % interval
 NORM = BatchNorm()
@@ -307,11 +307,7 @@ def profile_from_lut(
 
 
 def _held_out_error(models: Sequence[TimedModel]) -> float:
-    predicted = np.empty(len(models))
-    for fold in range(FOLDS):
-        kept = [model for i, model in enumerate(models) if i % FOLDS != fold]
-        held_out = [model.kernels for model in models[fold::FOLDS]]
-        predicted[fold::FOLDS] = fit_rates(kept).predict_ms(held_out)
+    predicted = predict_held_out(models, every_fifth(len(models)), fit_rates)
     measured = np.asarray([model.latency_ms for model in models])
     return conformal_error(np.maximum(predicted, measured / 1e3), measured)
 

@@ -8,7 +8,7 @@ only to correct for what is not proportional.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ...errors import InvalidInput
 from ..kernels.features import MONOTONE, Matrix, matrix
 from ..kernels.kernel import Kernel
 from ..profile.regressor import Method, Regressor, Trees, named
+from .held_out import FOLDS, Indices, held_out
 from .intervals import conformal_error
 from .robust_least_squares import robust_least_squares
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 LEAST_KERNELS = 3  # below this there is nothing to hold out
 LEAST_FOR_ALL_FEATURES = 12  # below, only those that measure work: others fit what is accidental
 LEAST_FOR_TREES = 20
-FOLDS = 5
 
 
 class KernelRegression:
@@ -64,13 +64,18 @@ class KernelRegression:
 
     def _fit(self, x: Matrix, y: Matrix) -> KernelRegression:
         candidates = _candidates(len(y))
-        held_out = {method: _held_out(fit, x, y, self.seed) for method, fit in candidates.items()}
-        errors = {method: np.abs(guess / y - 1) for method, guess in held_out.items()}
-        scores = {method: float(error.mean()) for method, error in errors.items()}
+        guesses = {method: self._held_out(fit, x, y) for method, fit in candidates.items()}
+        scores = {method: float(np.abs(guess / y - 1).mean()) for method, guess in guesses.items()}
         best = min(scores, key=lambda method: scores[method])
         self.regressor, self.estimator = candidates[best](x, y, self.seed)
-        self.regressor = _with_scores(self.regressor, scores, conformal_error(held_out[best], y))
+        self.regressor = _with_scores(self.regressor, scores, conformal_error(guesses[best], y))
         return self
+
+    def _held_out(self, fit: Fit, x: Matrix, y: Matrix) -> Matrix:
+        return held_out(
+            _shuffled_folds(len(y), self.seed),
+            lambda kept, left: fit(x[kept], y[kept], self.seed)[0].predict_features(x[left]),
+        )
 
     def predict(self, kernels: Sequence[Kernel]) -> Matrix:
         """Microseconds."""
@@ -112,15 +117,12 @@ def _check(kernels: Sequence[Kernel], latencies_us: Matrix) -> None:
         raise InvalidInput("latencies must be positive and finite")
 
 
-def _held_out(fit: Fit, x: Matrix, y: Matrix, seed: int) -> Matrix:
-    """Each kernel's prediction by a model that has not seen it."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    predicted = np.empty(len(y))
-    for fold in np.array_split(order, min(FOLDS, len(y))):
-        rest = np.setdiff1d(order, fold)
-        regressor, _ = fit(x[rest], y[rest], seed)
-        predicted[fold] = regressor.predict_features(x[fold])
-    return predicted
+def _shuffled_folds(count: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
+    from sklearn.model_selection import KFold
+
+    order = np.random.default_rng(seed).permutation(count)
+    for kept, left in KFold(min(FOLDS, count)).split(order):
+        yield np.sort(order[kept]), order[left]
 
 
 def _fit_linear(x: Matrix, y: Matrix, seed: int) -> Fitted:

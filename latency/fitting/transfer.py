@@ -23,6 +23,7 @@ from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
 from ..profile.calibration import SHARED, Calibration
 from ..profile.device_profile import DeviceProfile
+from .held_out import held_out
 from .intervals import conformal_error, coverage_from
 
 #: On the square of a kind's relative distance from the common factor; the last leaves only that.
@@ -118,12 +119,14 @@ def _solve(old: Matrix, new: Matrix, shrinkage: float) -> Matrix:
 
 
 def _leave_one_out(old: Matrix, new: Matrix, shrinkage: float) -> Matrix:
+    from sklearn.model_selection import LeaveOneOut
+
     if len(new) == 1:
         return new
-    predicted = np.empty(len(new))
-    for i in range(len(new)):
-        kept = np.arange(len(new)) != i
-        predicted[i] = old[i] @ _solve(old[kept], new[kept], shrinkage)
+    predicted = held_out(
+        LeaveOneOut().split(new),
+        lambda kept, left: old[left] @ _solve(old[kept], new[kept], shrinkage),
+    )
     floor: Matrix = np.maximum(predicted, new * 1e-6)
     return floor
 
