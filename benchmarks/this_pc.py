@@ -17,10 +17,11 @@ import numpy as np
 from ..android_harness.host.host import HostDevice
 from ..cli.console import command, progress
 from ..latency.estimate.estimate import Estimator
+from ..latency.fitting.accuracy import agreement
 from ..latency.fitting.fit import fit
-from ..latency.fitting.validation import Agreement, agreement
 from ..latency.profile.calibration import Calibration
 from ..latency.profile.device_profile import DeviceProfile
+from ..latency.profile.validation import Agreement
 from ..latency.profiling.heads import head_graph
 from ..latency.profiling.plan import ProfilingPlan
 from ..latency.profiling.profile_device import profile_device

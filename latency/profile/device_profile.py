@@ -18,12 +18,12 @@ from ...android_harness.measurement import DeviceInfo, Provenance
 from ...errors import InvalidInput, InvalidProfile, NotCovered
 from ...models.genotype import Genotype
 from ...storage.atomic import write_atomically
-from ..fitting.validation import Validation
 from ..kernels.execution import ExecutionPlan, Partition, Step, runtime_named
 from ..kernels.kernel import Kernel
 from .calibration import Calibration
 from .regressor import Regressor
 from .table import MeasuredKernel, look_up_table
+from .validation import Validation
 
 SCHEMA = 2
 

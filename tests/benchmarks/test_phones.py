@@ -260,3 +260,10 @@ def test_a_size_that_is_no_number_is_bad_input(tmp_path):
     path.write_text(f"{header}\na,CONV_2D,3,224,112,3,two,32,1\n")
     with pytest.raises(InvalidInput, match="the size 'two', expected a whole number"):
         real_cnns.read_operators(path)
+
+
+def test_one_model_to_test_on_is_too_few(data, tmp_path):
+    _, test = split_file(data / phones.PIXEL1, tmp_path, (0.5, 1.0), most=2)
+    result = run("--train", data / phones.PIXEL1, "--test", test)
+    assert result.exit_code == 2
+    assert "need two models or more, got 1" in result.output
