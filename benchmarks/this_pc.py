@@ -78,7 +78,7 @@ def markdown(profile: DeviceProfile, found: dict[str, Agreement]) -> str:
         f"{len(profile.table)} kernels; {len(profile.heads_for('calibration'))} heads of the "
         "MnasFPN space to calibrate on, also operator by operator, and "
         f"{validation.accuracy.models} others, drawn uniformly, to validate on, each measured "
-        f"twice; seed {profile.measuring.seed}. {profile.measuring.unstable:.1%} of the "
+        f"twice; seed {profile.campaign.seed}. {profile.campaign.unstable:.1%} of the "
         "measurements are UNSTABLE.",
         "",
         f"The error (RMSPE) is {error / floor:.2f} times the noise floor (bar: {MOST_OF_FLOOR:g}; "
@@ -126,7 +126,7 @@ def main(store: Path, out: Path, seed: int, as_json: bool) -> dict[str, object]:
     found = variants(profile)
     result = {
         "device": asdict(profile.device),
-        "unstable": profile.measuring.unstable,
+        "unstable": profile.campaign.unstable,
         "validation": asdict(profile.validation) if profile.validation else None,
         "variants": {name: asdict(value) for name, value in found.items()},
     }

@@ -54,10 +54,10 @@ def print_devices(found: Sequence[FoundDevice]) -> None:
 def print_measured(profile: DeviceProfile, path: Path) -> None:
     say(
         f"{path}: {len(profile.table)} kernels and {len(profile.heads)} heads "
-        f"{profile.provenance} on {profile.device.soc}, {profile.measuring.unstable:.0%} of them "
+        f"{profile.provenance} on {profile.device.soc}, {profile.campaign.unstable:.0%} of them "
         "UNSTABLE"
     )
-    failed = profile.measuring.failed
+    failed = profile.campaign.failed
     if failed:
         key, reason = next(iter(failed.items()))
         say(f"{len(failed)} could not be measured, first {key}: {reason}")

@@ -143,8 +143,8 @@ def profile(
         "provenance": result.provenance,
         "kernels": len(result.table),
         "heads": len(result.heads),
-        "unstable_share": result.measuring.unstable,
-        "failed": result.measuring.failed,
+        "unstable_share": result.campaign.unstable,
+        "failed": result.campaign.failed,
     }
     if not as_json:
         listings.print_measured(result, out)

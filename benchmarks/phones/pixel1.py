@@ -10,7 +10,7 @@ from ...android_harness.measurement import UNREADABLE, DeviceInfo
 from ...latency import profiles
 from ...latency.fitting.accuracy import validate
 from ...latency.fitting.held_out import held_out
-from ...latency.fitting.intervals import COVERAGE, conformal_error
+from ...latency.fitting.intervals import COVERAGE, conformal_half_width
 from ...latency.fitting.kernel_rates import (
     RateModel,
     TimedModel,
@@ -149,13 +149,17 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
     rates = fit(models)
     factor = geometric_factor(measured, rates.predict_ms([m.kernels for m in tested]))
     _, left_out = paper_detectors(models)
-    error = conformal_error(left_out, measured)
+    half_width = conformal_half_width(left_out, measured)
     # Half of what another family of architectures was off by: all of it outside the range fitted.
     families = [row.agreement.rmspe.value for row in leave_one_family_out(models)]
-    regressors = rates.regressors([*models, *tested], error=max(families[1::2]) / 2)
+    regressors = rates.regressors([*models, *tested], half_width=max(families[1::2]) / 2)
     points = [
         HeldOutModel(
-            model.name, model.latency_ms, float(p), float(p / (1 + error)), float(p * (1 + error))
+            model.name,
+            model.latency_ms,
+            float(p),
+            float(p / (1 + half_width)),
+            float(p * (1 + half_width)),
         )
         for model, p in zip(tested, left_out, strict=True)
     ]
@@ -163,7 +167,7 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
         families=dict.fromkeys(regressors, FamilyCalibration(factor)),
         models=len(tested),
         shrinkage=0.0,
-        error=error,
+        half_width=half_width,
         coverage=COVERAGE,
     )
     return DeviceProfile(
@@ -179,7 +183,7 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
             provenance="published",
         ),
         runtime=BUILTIN.name,
-        measuring=CampaignRecord(
+        campaign=CampaignRecord(
             protocol="published",
             statistic="latencies as published; validation leaves one detector out of the factor",
             seed=0,

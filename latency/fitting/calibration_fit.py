@@ -19,7 +19,7 @@ from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel
 from ..profile.calibration import SHARED, Calibration, FamilyCalibration, cold_share, settled_us
 from .held_out import Indices, held_out
-from .intervals import conformal_error, coverage_from
+from .intervals import conformal_half_width, coverage_from
 from .robust_least_squares import robust_least_squares
 
 KernelCost = Callable[[Kernel], float]  # net microseconds of a kernel measured alone
@@ -103,7 +103,7 @@ def fit_calibration(
         },
         models=len(plans),
         shrinkage=shrinkage,
-        error=conformal_error(left_out, models.latency_us),
+        half_width=conformal_half_width(left_out, models.latency_us),
         coverage=coverage_from(len(plans)),
         settling_ms=settling_us / 1e3,
         **dict(zip(SHARED, map(float, shared), strict=True)),

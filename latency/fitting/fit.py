@@ -50,7 +50,7 @@ def fit(profile: DeviceProfile) -> DeviceProfile:
     calibrated = replace(profile, calibration=calibration)
     estimator = Estimator(calibrated)
     points = [_point(estimator, head) for head in profile.heads_for("validation")]
-    return replace(calibrated, validation=validate(points, profile.measuring.seed))
+    return replace(calibrated, validation=validate(points, profile.campaign.seed))
 
 
 def fit_regressors(profile: DeviceProfile) -> dict[str, Regressor]:
@@ -63,7 +63,7 @@ def fit_regressors(profile: DeviceProfile) -> dict[str, Regressor]:
         if len(measured) < LEAST_KERNELS:
             continue
         kernels, latencies_us = zip(*measured, strict=True)
-        fitted = KernelRegression(profile.measuring.seed).fit(kernels, latencies_us)
+        fitted = KernelRegression(profile.campaign.seed).fit(kernels, latencies_us)
         assert fitted.regressor is not None
         regressors[kind] = fitted.regressor
     return regressors

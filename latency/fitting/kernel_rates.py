@@ -134,11 +134,11 @@ class RateModel:
         predicted: Matrix = (self.intercept_us + amounts @ rates) / 1e3
         return predicted
 
-    def regressors(self, models: Sequence[TimedModel], error: float) -> dict[str, Regressor]:
+    def regressors(self, models: Sequence[TimedModel], half_width: float) -> dict[str, Regressor]:
         """The same as one linear regressor for each kind of kernel, as a profile stores them.
 
         Args:
-            error: half width of the 90 % interval as a ratio, from validation.
+            half_width: of the 90 % interval as a ratio, from validation.
         """
         by_kind: dict[str, list[Kernel]] = {}
         for model in models:
@@ -159,7 +159,7 @@ class RateModel:
                 coefficients=coefficients,
                 low=named(x.min(axis=0)),
                 high=named(x.max(axis=0)),
-                error=error,
+                half_width=half_width,
                 count=len(kernels),
             )
         return found

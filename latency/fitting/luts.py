@@ -33,7 +33,7 @@ from ..profile.calibration import Calibration
 from ..profile.device_profile import CampaignRecord, DeviceProfile
 from ..profile.table import MeasuredKernel
 from .held_out import every_fifth
-from .intervals import COVERAGE, conformal_error
+from .intervals import COVERAGE, conformal_half_width
 from .kernel_rates import TimedModel, fit_rates, predict_held_out
 
 BLOCK = "expanded_conv"
@@ -276,8 +276,8 @@ def profile_from_lut(
         raise InvalidInput(
             f"a profile needs at least {LEAST_BLOCKS} blocks, this table has {len(models)}"
         )
-    error = _held_out_error(models)
-    regressors = fit_rates(models).regressors(models, error)
+    half_width = _held_out_half_width(models)
+    regressors = fit_rates(models).regressors(models, half_width)
     return DeviceProfile(
         name=name,
         provenance=provenance,
@@ -291,7 +291,7 @@ def profile_from_lut(
             provenance=provenance,
         ),
         runtime=runtime.name,
-        measuring=CampaignRecord("look-up table", "mean as in the table", 0),
+        campaign=CampaignRecord("look-up table", "mean as in the table", 0),
         dispatch_us=0.0,
         table=tuple(rows),
         regressors=regressors,
@@ -299,17 +299,17 @@ def profile_from_lut(
             families={},
             models=len(models),
             shrinkage=0.0,
-            error=error,
+            half_width=half_width,
             coverage=COVERAGE,
         ),
         sources=sources,
     )
 
 
-def _held_out_error(models: Sequence[TimedModel]) -> float:
+def _held_out_half_width(models: Sequence[TimedModel]) -> float:
     predicted = predict_held_out(models, every_fifth(len(models)), fit_rates)
     measured = np.asarray([model.latency_ms for model in models])
-    return conformal_error(np.maximum(predicted, measured / 1e3), measured)
+    return conformal_half_width(np.maximum(predicted, measured / 1e3), measured)
 
 
 def lut_from_profile(profile: DeviceProfile, blocks: Iterable[LutEntry]) -> tuple[LutEntry, ...]:

@@ -19,7 +19,7 @@ from ..kernels.features import MONOTONE, Matrix, matrix
 from ..kernels.kernel import Kernel
 from ..profile.regressor import Method, Regressor, Trees, named
 from .held_out import FOLDS, Indices, held_out
-from .intervals import conformal_error
+from .intervals import conformal_half_width
 from .robust_least_squares import robust_least_squares
 
 if TYPE_CHECKING:
@@ -68,7 +68,11 @@ class KernelRegression:
         scores = {method: float(np.abs(guess / y - 1).mean()) for method, guess in guesses.items()}
         best = min(scores, key=lambda method: scores[method])
         self.regressor, self.estimator = candidates[best](x, y, self.seed)
-        self.regressor = _with_scores(self.regressor, scores, conformal_error(guesses[best], y))
+        self.regressor = replace(
+            self.regressor,
+            scores={str(method): score for method, score in scores.items()},
+            half_width=conformal_half_width(guesses[best], y),
+        )
         return self
 
     def _held_out(self, fit: Fit, x: Matrix, y: Matrix) -> Matrix:
@@ -138,7 +142,7 @@ def _fit_linear(x: Matrix, y: Matrix, seed: int) -> Fitted:
         coefficients=named(coefficients[1:] / unit),
         low=named(x.min(axis=0)),
         high=named(x.max(axis=0)),
-        error=0.0,
+        half_width=0.0,
         count=len(y),
     )
     return regressor, None
@@ -177,10 +181,6 @@ def _fit_on_linear(
     linear, _ = _fit_linear(x, y, seed)
     model.fit(x, np.log(y / linear.linear(x)))
     return replace(linear, method=method, trees=trees(model)), model
-
-
-def _with_scores(regressor: Regressor, scores: dict[Method, float], error: float) -> Regressor:
-    return replace(regressor, scores={str(k): v for k, v in scores.items()}, error=error)
 
 
 def boosted_trees(model: HistGradientBoostingRegressor) -> Trees:

@@ -24,7 +24,7 @@ from ..kernels.features import Matrix
 from ..profile.calibration import SHARED, Calibration
 from ..profile.device_profile import DeviceProfile
 from .held_out import held_out
-from .intervals import conformal_error, coverage_from
+from .intervals import conformal_half_width, coverage_from
 
 #: On the square of a kind's relative distance from the common factor; the last leaves only that.
 SHRINKAGES = (0.001, 0.01, 0.1, 1.0, 10.0, 1e6)
@@ -42,15 +42,15 @@ class Transfer:
         common: factor of what no measured model has.
         factors: kind -> new latency over old.
         shrinkage: that was chosen.
-        error: half width of the interval as a ratio, from measurements left out; infinite from a
-            single one.
+        half_width: of the interval as a ratio, from measurements left out; infinite from a single
+            one.
         count: measurements used.
     """
 
     common: float
     factors: dict[str, float]
     shrinkage: float
-    error: float
+    half_width: float
     count: int
 
     def factor(self, kind: str) -> float:
@@ -89,7 +89,7 @@ def fit_transfer(parts: Sequence[Parts], latencies: Sequence[float]) -> Transfer
         common=_common(old, new),
         factors=dict(zip(kinds, map(float, factors), strict=True)),
         shrinkage=best,
-        error=conformal_error(left_out[best], new) if len(new) > 1 else np.inf,
+        half_width=conformal_half_width(left_out[best], new) if len(new) > 1 else np.inf,
         count=len(new),
     )
 
@@ -184,7 +184,7 @@ def transfer_profile(
     estimator = Estimator(profile)
     parts = [plan_parts(estimator, plan) for plan in plans]
     found = fit_transfer(parts, [latency_ms * 1e3 for latency_ms in latencies_ms])
-    if not np.isfinite(found.error):
+    if not np.isfinite(found.half_width):
         raise InvalidInput("one measurement alone says nothing about the error; measure two")
     old = estimator.calibration
     names = {*profile.regressors, *old.families, *found.factors} - set(PARTS)
@@ -199,7 +199,7 @@ def transfer_profile(
             families={name: old.family(name).scaled(found.factor(name)) for name in names},
             models=found.count,
             shrinkage=found.shrinkage,
-            error=found.error,
+            half_width=found.half_width,
             coverage=coverage_from(found.count),
             settling_ms=found.common * old.settling_ms,
             **{name: getattr(old, name) * found.factor(name) for name in PARTS},

@@ -21,11 +21,10 @@ from ...storage.atomic import write_atomically
 from ..kernels.execution import ExecutionPlan, Partition, Step, runtime_named
 from ..kernels.kernel import Kernel
 from .calibration import Calibration
+from .profile_schema import PROFILE_SCHEMA, READABLE, renewed
 from .regressor import Regressor
 from .table import MeasuredKernel, look_up_table
 from .validation import Validation
-
-SCHEMA = 2
 
 Role = Literal["calibration", "validation"]
 
@@ -139,7 +138,7 @@ class DeviceProfile:
     provenance: Provenance
     device: DeviceInfo
     runtime: str
-    measuring: CampaignRecord
+    campaign: CampaignRecord
     dispatch_us: float
     table: tuple[MeasuredKernel, ...]
     heads: tuple[MeasuredHead, ...] = ()
@@ -148,11 +147,11 @@ class DeviceProfile:
     calibration: Calibration | None = None
     validation: Validation | None = None
     sources: tuple[str, ...] = ()
-    schema: int = SCHEMA
+    schema: int = PROFILE_SCHEMA
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise InvalidProfile(f"'schema' is {self.schema}, this version reads {SCHEMA}")
+        if self.schema != PROFILE_SCHEMA:
+            raise InvalidProfile(f"'schema' is {self.schema}, expected {PROFILE_SCHEMA}")
         if not self.dispatch_us >= 0:
             raise InvalidProfile(f"'dispatch_us' must not be negative, got {self.dispatch_us}")
         try:
@@ -207,16 +206,20 @@ def from_json(text: str | bytes, origin: str = "the profile") -> DeviceProfile:
         origin: what the text is, for messages.
 
     Raises:
-        InvalidProfile: not JSON, another schema, a field missing or impossible; named by its path.
+        InvalidProfile: not JSON, a schema that is not in :data:`.profile_schema.READABLE`, a field
+            missing or impossible; named by its path.
     """
     try:
         schema = msgspec.json.decode(text, type=_Schema).schema
-        if schema != SCHEMA:
+        if schema not in READABLE:
             raise InvalidProfile(
-                f"{origin} has schema {schema}, this version of mnasfpn reads {SCHEMA}; make it "
-                "again with `mnasfpn profile` or use the version that wrote it"
+                f"{origin} has schema {schema}, this version of mnasfpn reads "
+                f"{' and '.join(map(str, READABLE))}; make it again with `mnasfpn profile` or use "
+                "the version that wrote it"
             )
-        return msgspec.json.decode(text, type=DeviceProfile)
+        if schema == PROFILE_SCHEMA:
+            return msgspec.json.decode(text, type=DeviceProfile)
+        return msgspec.convert(renewed(msgspec.json.decode(text)), type=DeviceProfile)
     except msgspec.MsgspecError as error:
         raise InvalidProfile(
             f"{origin} is not a device profile: {error}; docs/device-profile.md describes every "

@@ -92,7 +92,7 @@ class Regressor:
         scores: candidate -> its cross-validated mean absolute relative error.
         coefficients: feature -> microseconds per unit; 0 for features that are not named.
         low, high: feature -> smallest and largest value among the kernels fitted on.
-        error: half width of the 90 % interval as a ratio: latency within a factor ``1 + error``,
+        half_width: of the 90 % interval as a ratio: latency within a factor ``1 + half_width``,
             from the residuals of kernels held out in cross-validation.
         count: kernels fitted on.
     """
@@ -103,15 +103,17 @@ class Regressor:
     coefficients: dict[str, float]
     low: dict[str, float]
     high: dict[str, float]
-    error: float
+    half_width: float
     count: int
     trees: Trees | None = None
 
     def __post_init__(self) -> None:
         for name in ("coefficients", "low", "high"):
             _check_names(name, getattr(self, name))
-        if not min((self.intercept, self.error, *self.coefficients.values())) >= 0:
-            raise InvalidProfile("'intercept', 'coefficients' and 'error' must not be negative")
+        if not min((self.intercept, self.half_width, *self.coefficients.values())) >= 0:
+            raise InvalidProfile(
+                "'intercept', 'coefficients' and 'half_width' must not be negative"
+            )
         if (self.trees is None) != (self.method == "non_negative_linear"):
             raise InvalidProfile(f"'trees' and method {self.method!r} contradict each other")
 

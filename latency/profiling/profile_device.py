@@ -261,7 +261,7 @@ def measured_profile(
         provenance=info.provenance,
         device=info,
         runtime=plan.runtime.name,
-        measuring=CampaignRecord(
+        campaign=CampaignRecord(
             protocol=protocol.name,
             statistic=_statistic(plan, protocol),
             seed=plan.seed,

@@ -12,7 +12,7 @@ from sklearn.metrics import mean_absolute_percentage_error, r2_score, root_mean_
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.fitting.accuracy import agreement, kendall_tau, share, validate
-from mnasfpn.latency.fitting.intervals import conformal_error
+from mnasfpn.latency.fitting.intervals import conformal_half_width
 from mnasfpn.latency.profile.validation import HeldOutModel
 
 
@@ -152,13 +152,13 @@ def test_figures_of_many_models_are_soon_there() -> None:
     assert time.process_time() - start < 3
 
 
-def test_conformal_error_covers_what_it_claims() -> None:
+def test_conformal_half_width_covers_what_it_claims() -> None:
     rng = np.random.default_rng(2)
     covered = []
     for _ in range(400):
         ratios = np.exp(0.1 * rng.standard_normal(25))
-        error = conformal_error(np.ones(24), ratios[:24])
-        covered.append(1 / (1 + error) <= ratios[24] <= 1 + error)
+        width = conformal_half_width(np.ones(24), ratios[:24])
+        covered.append(1 / (1 + width) <= ratios[24] <= 1 + width)
     assert 0.86 <= np.mean(covered) <= 0.96
 
 

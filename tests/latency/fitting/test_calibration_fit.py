@@ -111,7 +111,7 @@ def test_a_law_is_found_again_from_whole_models(chains) -> None:
     assert found.settling_ms == TRUTH.settling_ms
     assert found.families["conv_1x1"].factor == pytest.approx(1.2, rel=0.03)
     assert found.families["conv_1x1"].weights_us_per_mb == pytest.approx(90.0, rel=0.05)
-    assert found.error < 0.01
+    assert found.half_width < 0.01
 
 
 def test_steps_tell_what_few_models_do_not(chains) -> None:
@@ -147,7 +147,9 @@ def test_steps_of_another_plan_are_refused(chains) -> None:
         fit_calibration(chains, list(map(true_ms, chains)), net_us, steps_us)
 
 
-@pytest.mark.parametrize("name", ["intercept_us", "crossing_us_per_mb", "settling_ms", "error"])
+@pytest.mark.parametrize(
+    "name", ["intercept_us", "crossing_us_per_mb", "settling_ms", "half_width"]
+)
 def test_negative_coefficients_are_refused(name: str) -> None:
     with pytest.raises(InvalidProfile, match=f"'{name}' must not be negative, got -1"):
         replace(NOTHING, **{name: -1.0})

@@ -69,7 +69,7 @@ def test_the_interval_holds_new_measurements_about_as_often_as_it_says(
     rng = np.random.default_rng(5)
     truth = latencies(NEW)[:, None] * np.exp(0.02 * rng.standard_normal((len(NEW), 40)))
     ratio = truth / fitted.predict(NEW)[:, None]
-    width = 1 + fitted.regressor.error
+    width = 1 + fitted.regressor.half_width
     assert 0.8 <= ((1 / width <= ratio) & (ratio <= width)).mean() <= 0.99
 
 

@@ -24,7 +24,7 @@ from mnasfpn.latency.profile.validation import Agreement, Figure, HeldOutModel, 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "device-profile.md"
 SECTIONS: dict[str, type] = {
     "device": DeviceInfo,
-    "measuring": CampaignRecord,
+    "campaign": CampaignRecord,
     "table": MeasuredKernel,
     "heads": MeasuredHead,
     "networks": MeasuredNetwork,
