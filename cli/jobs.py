@@ -47,7 +47,7 @@ def profiling_plan(
         InvalidInput: ``arithmetic`` has a word that is none, or lacks float32.
     """
     from ..android_harness.host.operator_profile import obstacle
-    from ..latency.kernels.execution import runtime_named
+    from ..latency.kernels.runtimes import runtime_named
     from ..latency.profiling.plan import ProfilingPlan
     from ..models.published import published
     from ..search.search_space import search_space

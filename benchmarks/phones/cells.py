@@ -10,9 +10,10 @@ import numpy as np
 
 from ...latency.fitting.held_out import every_fifth
 from ...latency.fitting.kernel_rates import RateModel, TimedModel, fit_rates, predict_held_out
-from ...latency.kernels.execution import BUILTIN, execution_plan
+from ...latency.kernels.execution import execution_plan
 from ...latency.kernels.features import Matrix
 from ...latency.kernels.kernel import Kernel
+from ...latency.kernels.runtimes import BUILTIN
 from .figures import Figures, Rows, figures, latency_columns, number, read_rows
 from .nasbench201 import Folding, network
 

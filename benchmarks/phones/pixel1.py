@@ -18,13 +18,14 @@ from ...latency.fitting.kernel_rates import (
     geometric_factor,
     predict_held_out,
 )
-from ...latency.kernels.execution import BUILTIN, execution_plan
+from ...latency.kernels.execution import execution_plan
 from ...latency.kernels.features import Matrix
+from ...latency.kernels.runtimes import BUILTIN
 from ...latency.profile.calibration import Calibration, FamilyCalibration
 from ...latency.profile.device_profile import CampaignRecord, DeviceProfile, save_profile
 from ...latency.profile.validation import HeldOutModel
 from ...models.published import PAPER, published
-from .classifiers import FAMILIES, classifier, lut_entry
+from .classifiers import ARCHITECTURES, classifier, lut_entry
 from .figures import Figures, figures, number, read_rows
 
 # MobileNetV2's and MnasNet-A1's rows are of 2018. MobileNetV3's paper of 2019 has MobileNetV2 at
@@ -47,13 +48,19 @@ def published_models(path: Path) -> list[TimedModel]:
     """Float TFLite classifiers that can be built here; other runtimes' rows are left out."""
     found = []
     for row in read_rows(path, "model", "width", "resolution", "runtime", "latency_ms"):
-        family = FAMILIES.get(row["model"])
-        if family and row["runtime"] == "TFLite":
+        architecture = ARCHITECTURES.get(row["model"])
+        if architecture and row["runtime"] == "TFLite":
             graph = classifier(row["model"], number(row, "width"), int(row["resolution"]))
             name = f"{row['model']} {row['width']} {row['resolution']}"
             kernels = execution_plan(graph, BUILTIN).kernels
             found.append(
-                TimedModel(name, kernels, number(row, "latency_ms"), family, SPEEDS[family])
+                TimedModel(
+                    name,
+                    kernels,
+                    number(row, "latency_ms"),
+                    architecture,
+                    SPEEDS[architecture],
+                )
             )
     return found
 
@@ -98,25 +105,25 @@ def fit(models: list[TimedModel]) -> RateModel:
     return fit_rates(models, reference=REFERENCE)
 
 
-def leave_one_family_out(models: list[TimedModel]) -> list[Figures]:
-    """Each family of classifiers predicted from the others, with and without a factor of its own.
+def leave_one_architecture_out(models: list[TimedModel]) -> list[Figures]:
+    """Each architecture of classifiers predicted from the others, with and without its own factor.
 
-    The factor is calibrated leave-one-out on the family: rates carry over between architectures,
+    The factor is calibrated leave-one-out on the architecture's: rates carry over between them,
     the speed of a runtime's version does not.
     """
     from sklearn.model_selection import LeaveOneGroupOut
 
     found = []
-    families = np.asarray([model.family for model in models])
-    from_others = predict_held_out(models, LeaveOneGroupOut().split(models, groups=families), fit)
-    for family in SPEEDS:
-        tested = np.flatnonzero(families == family)
+    groups = np.asarray([model.architecture for model in models])
+    from_others = predict_held_out(models, LeaveOneGroupOut().split(models, groups=groups), fit)
+    for architecture in SPEEDS:
+        tested = np.flatnonzero(groups == architecture)
         measured, predicted = _measured([models[i] for i in tested]), from_others[tested]
         for text, values in (
             ("as predicted", predicted),
             ("one factor, leave-one-out", one_factor(measured, predicted)),
         ):
-            what = f"Pixel 1, {family} from the other families, {text}"
+            what = f"Pixel 1, {architecture} from the other architectures, {text}"
             names = [models[i].name for i in tested]
             found.append(figures(what, len(models) - len(tested), names, measured, values))
     return found
@@ -150,9 +157,9 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
     factor = geometric_factor(measured, rates.predict_ms([m.kernels for m in tested]))
     _, left_out = paper_detectors(models)
     half_width = conformal_half_width(left_out, measured)
-    # Half of what another family of architectures was off by: all of it outside the range fitted.
-    families = [row.agreement.rmspe.value for row in leave_one_family_out(models)]
-    regressors = rates.regressors([*models, *tested], half_width=max(families[1::2]) / 2)
+    # Half of what another architecture was off by: all of it outside the range fitted.
+    errors = [row.agreement.rmspe.value for row in leave_one_architecture_out(models)]
+    regressors = rates.regressors([*models, *tested], half_width=max(errors[1::2]) / 2)
     points = [
         HeldOutModel(
             model.name,

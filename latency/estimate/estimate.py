@@ -9,8 +9,9 @@ from typing import Literal
 
 from ...errors import NotCovered
 from ...models.graph.graph import Graph
-from ..kernels.execution import ExecutionPlan, execution_plan, runtime_named
+from ..kernels.execution import ExecutionPlan, execution_plan
 from ..kernels.kernel import Kernel
+from ..kernels.runtimes import runtime_named
 from ..profile.device_profile import DeviceProfile
 from ..profile.table import MeasuredKernel, look_up_table
 from .bounds import Bound, SpeedLimits, speed_limits

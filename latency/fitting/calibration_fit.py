@@ -18,20 +18,20 @@ from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel
 from ..profile.calibration import SHARED, Calibration, FamilyCalibration, cold_share, settled_us
-from .held_out import Indices, held_out
+from .held_out import Chosen, held_out
 from .intervals import conformal_half_width, coverage_from
 from .robust_least_squares import robust_least_squares
 
 KernelCost = Callable[[Kernel], float]  # net microseconds of a kernel measured alone
 
-LEAST_MODELS = 5
+LEAST_TO_CALIBRATE = 5
 SETTLING_US = (0.0, 1e3, 2e3, 4e3, 6e3, 10e3)  # that are tried
 SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0)
 COLD_SHRINKAGE = 3.0  # relative to the same, in units of the terms' typical share of a latency
 SHARED_SHRINKAGE = 0.01  # in the same units, whatever the other is
 STEP_NOISE_US = 2.0  # of an operator profile, in whole microseconds with an event around each
 TERMS = 4  # of a family: latency alone, and megabytes of tensors, weights and windows
-WEIGHTS = 2  # among them
+WEIGHTS_TERM = 2  # among them
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class _Models:
     shared: Matrix
     steps: tuple[tuple[Matrix, Matrix, Matrix], ...]
 
-    def only(self, chosen: Indices) -> _Models:
+    def only(self, chosen: Chosen) -> _Models:
         steps = tuple(self.steps[i] for i in chosen)
         return _Models(self.latency_us[chosen], self.families[chosen], self.shared[chosen], steps)
 
@@ -86,10 +86,10 @@ def fit_calibration(
     Raises:
         InvalidInput: fewer than five models, or not one latency for each; steps of another plan.
     """
-    if len(plans) < LEAST_MODELS or len(plans) != len(latencies_ms):
+    if len(plans) < LEAST_TO_CALIBRATE or len(plans) != len(latencies_ms):
         raise InvalidInput(
-            f"calibration needs at least {LEAST_MODELS} measured models and as many latencies, "
-            f"got {len(plans)} and {len(latencies_ms)}; measure more heads"
+            f"calibration needs at least {LEAST_TO_CALIBRATE} measured models and as many "
+            f"latencies, got {len(plans)} and {len(latencies_ms)}; measure more heads"
         )
     names = sorted({family(kernel) for plan in plans for kernel in plan.kernels})
     models = _arrays(plans, latencies_ms, net_us, steps_us or ((),) * len(plans), names)
@@ -161,7 +161,7 @@ def _left_out(models: _Models, settling_us: float) -> Matrix:
     """[n, SHRINKAGES], each model as predicted from the others and their steps."""
     from sklearn.model_selection import LeaveOneOut
 
-    def predict(kept: Indices, left: Indices) -> Matrix:
+    def predict(kept: Chosen, left: Chosen) -> Matrix:
         others, tested = models.only(kept), models.only(left)
         prior = _prior(others, settling_us)
         solved = [_solve(others, settling_us, shrinkage, prior) for shrinkage in SHRINKAGES]
@@ -205,7 +205,7 @@ def _solve(
         [
             parts[..., 0],
             *(parts[:, k, 1:] for k in prior),
-            parts[:, others, WEIGHTS].sum(axis=1, keepdims=True),
+            parts[:, others, WEIGHTS_TERM].sum(axis=1, keepdims=True),
             models.shared,
         ]
     )
@@ -221,5 +221,5 @@ def _solve(
     of_family = np.zeros((count, TERMS))
     of_family[:, 0] = solved[:count]
     of_family[list(prior), 1:] = solved[count : -len(SHARED) - 1].reshape(-1, TERMS - 1)
-    of_family[others, WEIGHTS] = solved[-len(SHARED) - 1]
+    of_family[others, WEIGHTS_TERM] = solved[-len(SHARED) - 1]
     return np.concatenate([of_family.ravel(), shared])

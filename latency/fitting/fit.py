@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from ...errors import NotCovered
 from ..estimate.estimate import Estimator, uncalibrated
-from ..kernels.execution import ExecutionPlan, execution_plan, runtime_named
+from ..kernels.execution import ExecutionPlan, execution_plan
 from ..kernels.kernel import Kernel
+from ..kernels.runtimes import runtime_named
 from ..profile.device_profile import DeviceProfile, MeasuredHead
 from ..profile.regressor import Regressor
 from ..profile.table import look_up_table

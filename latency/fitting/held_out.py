@@ -11,11 +11,11 @@ from ..kernels.features import Matrix
 
 FOLDS = 5
 
-Indices = npt.NDArray[np.int64]
+Chosen = npt.NDArray[np.int64]
 
 
 def held_out(
-    splits: Iterable[tuple[Indices, Indices]], predict: Callable[[Indices, Indices], Matrix]
+    splits: Iterable[tuple[Chosen, Chosen]], predict: Callable[[Chosen, Chosen], Matrix]
 ) -> Matrix:
     """[n, ...], each model as predicted where it was left out.
 
@@ -32,11 +32,11 @@ def held_out(
     return ordered
 
 
-def every_fifth(count: int) -> Iterable[tuple[Indices, Indices]]:
+def every_fifth(count: int) -> Iterable[tuple[Chosen, Chosen]]:
     """Splits of that many models that leave the first, sixth, ... out, the second, seventh, ..."""
     from sklearn.model_selection import LeaveOneGroupOut
 
-    splits: Iterable[tuple[Indices, Indices]] = LeaveOneGroupOut().split(
+    splits: Iterable[tuple[Chosen, Chosen]] = LeaveOneGroupOut().split(
         np.empty(count), groups=np.arange(count) % FOLDS
     )
     return splits

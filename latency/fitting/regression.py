@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InvalidInput
-from ..kernels.features import MONOTONE, Matrix, matrix
+from ..kernels.features import MONOTONE, Matrix, feature_matrix
 from ..kernels.kernel import Kernel
-from ..profile.regressor import Method, Regressor, Trees, named
-from .held_out import FOLDS, Indices, held_out
+from ..profile.regressor import Method, Regressor, Trees, by_feature
+from .held_out import FOLDS, Chosen, held_out
 from .intervals import conformal_half_width
 from .robust_least_squares import robust_least_squares
 
@@ -57,7 +57,7 @@ class KernelRegression:
         import sklearn.ensemble  # noqa: F401
         from threadpoolctl import threadpool_limits
 
-        x, y = matrix(kernels), np.asarray(latencies_us, dtype=np.float64)
+        x, y = feature_matrix(kernels), np.asarray(latencies_us, dtype=np.float64)
         _check(kernels, y)
         with threadpool_limits(1):  # threads only wait for each other on tables this small
             return self._fit(x, y)
@@ -75,7 +75,7 @@ class KernelRegression:
         )
         return self
 
-    def _held_out(self, fit: Fit, x: Matrix, y: Matrix) -> Matrix:
+    def _held_out(self, fit: Candidate, x: Matrix, y: Matrix) -> Matrix:
         return held_out(
             _shuffled_folds(len(y), self.seed),
             lambda kept, left: fit(x[kept], y[kept], self.seed)[0].predict_features(x[left]),
@@ -98,11 +98,11 @@ class KernelRegression:
 
 
 Fitted = tuple[Regressor, Any]
-Fit = Callable[[Matrix, Matrix, int], Fitted]
+Candidate = Callable[[Matrix, Matrix, int], Fitted]
 
 
-def _candidates(count: int) -> dict[Method, Fit]:
-    candidates: dict[Method, Fit] = {"non_negative_linear": _fit_linear}
+def _candidates(count: int) -> dict[Method, Candidate]:
+    candidates: dict[Method, Candidate] = {"non_negative_linear": _fit_linear}
     if count >= LEAST_FOR_TREES:
         candidates |= {"gradient_boosting": _fit_boosting, "random_forest": _fit_forest}
     return candidates
@@ -121,7 +121,7 @@ def _check(kernels: Sequence[Kernel], latencies_us: Matrix) -> None:
         raise InvalidInput("latencies must be positive and finite")
 
 
-def _shuffled_folds(count: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
+def _shuffled_folds(count: int, seed: int) -> Iterator[tuple[Chosen, Chosen]]:
     from sklearn.model_selection import KFold
 
     order = np.random.default_rng(seed).permutation(count)
@@ -139,9 +139,9 @@ def _fit_linear(x: Matrix, y: Matrix, seed: int) -> Fitted:
         method="non_negative_linear",
         scores={},
         intercept=float(coefficients[0]),
-        coefficients=named(coefficients[1:] / unit),
-        low=named(x.min(axis=0)),
-        high=named(x.max(axis=0)),
+        coefficients=by_feature(coefficients[1:] / unit),
+        low=by_feature(x.min(axis=0)),
+        high=by_feature(x.max(axis=0)),
         half_width=0.0,
         count=len(y),
     )

@@ -27,9 +27,8 @@ from .held_out import held_out
 from .intervals import conformal_half_width, coverage_from
 
 #: On the square of a kind's relative distance from the common factor; the last leaves only that.
-SHRINKAGES = (0.001, 0.01, 0.1, 1.0, 10.0, 1e6)
+KIND_SHRINKAGES = (0.001, 0.01, 0.1, 1.0, 10.0, 1e6)
 LEAST_FOR_KINDS = 4  # below this there is nothing to choose a strength by
-PARTS = SHARED  # of a plan, beside its kernels' kinds
 
 Parts = Mapping[str, float]  # kind -> what it costs on the old phone
 
@@ -81,7 +80,7 @@ def fit_transfer(parts: Sequence[Parts], latencies: Sequence[float]) -> Transfer
     new = np.asarray(latencies, dtype=np.float64)
     if (old < 0).any() or (old.sum(axis=1) <= 0).any() or (new <= 0).any():
         raise InvalidInput("latencies on both phones must be positive")
-    strengths = SHRINKAGES if len(new) >= LEAST_FOR_KINDS else SHRINKAGES[-1:]
+    strengths = KIND_SHRINKAGES if len(new) >= LEAST_FOR_KINDS else KIND_SHRINKAGES[-1:]
     left_out = {strength: _leave_one_out(old, new, strength) for strength in strengths}
     best = min(strengths, key=lambda s: float(np.abs(np.log(left_out[s] / new)).mean()))
     factors = _solve(old, new, best)
@@ -187,7 +186,7 @@ def transfer_profile(
     if not np.isfinite(found.half_width):
         raise InvalidInput("one measurement alone says nothing about the error; measure two")
     old = estimator.calibration
-    names = {*profile.regressors, *old.families, *found.factors} - set(PARTS)
+    names = {*profile.regressors, *old.families, *found.factors} - set(SHARED)
     return replace(
         profile,
         name=f"{device.model}, transferred from {profile.name}",
@@ -202,7 +201,7 @@ def transfer_profile(
             half_width=found.half_width,
             coverage=coverage_from(found.count),
             settling_ms=found.common * old.settling_ms,
-            **{name: getattr(old, name) * found.factor(name) for name in PARTS},
+            **{name: getattr(old, name) * found.factor(name) for name in SHARED},
         ),
         validation=None,
         sources=(

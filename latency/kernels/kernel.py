@@ -23,7 +23,6 @@ from ...models.graph.ops import OPS, Shape
 Pair = tuple[int, int]
 
 WINDOWED = ("conv", "depthwise_conv", "max_pool", "average_pool")
-ACTIVATIONS = get_args(Activation)
 DTYPE_BYTES = {"float32": 4, "float16": 2, "int8": 1, "uint8": 1, "int32": 4, "int64": 8, "bool": 1}
 #: float32 in and out, int8 weights: inputs are quantised anew in each inference.
 HYBRID = "hybrid"
@@ -298,7 +297,7 @@ def _parse_options(tokens: list[str]) -> dict[str, Any]:
             options[_PAIR_FIELDS[pair[1]]] = (int(pair[2]), int(pair[3]))
         elif re.fullmatch(r"g\d+", token):
             options["groups"] = int(token[1:])
-        elif token in ACTIVATIONS:
+        elif token in get_args(Activation):
             options["activation"] = cast(Activation, token)
         elif token in (*DTYPE_BYTES, HYBRID):
             options["dtype"] = token

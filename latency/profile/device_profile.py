@@ -18,8 +18,9 @@ from ...android_harness.measurement import DeviceInfo, Provenance
 from ...errors import InvalidInput, InvalidProfile, NotCovered
 from ...models.genotype import Genotype
 from ...storage.atomic import write_atomically
-from ..kernels.execution import ExecutionPlan, Partition, Step, runtime_named
+from ..kernels.execution import ExecutionPlan, Partition, Step
 from ..kernels.kernel import Kernel
+from ..kernels.runtimes import runtime_named
 from .calibration import Calibration
 from .profile_schema import PROFILE_SCHEMA, READABLE, renewed
 from .regressor import Regressor
@@ -125,7 +126,7 @@ class DeviceProfile:
         name: for people.
         provenance: measured, published or simulated; what a prediction is labelled with.
         sources: where published numbers come from.
-        runtime: a name of :data:`..kernels.execution.RUNTIMES`; decides fusion and partitions.
+        runtime: a name of :data:`..kernels.runtimes.RUNTIMES`; decides fusion and partitions.
         dispatch_us: one call of the interpreter, part of every row of the table.
         regressors: kind of kernel -> regression.
         calibration, validation: None until the profile is fitted.

@@ -111,9 +111,9 @@ def test_the_papers_detectors_from_classifiers(data):
     assert abs(found.worst_error) <= 0.08
 
 
-def test_classifiers_from_other_families(data):
+def test_classifiers_from_other_architectures(data):
     """One factor for the version of the runtime, calibrated on all but the one predicted."""
-    rows = pixel1.leave_one_family_out(phones.pixel1_models(data))
+    rows = pixel1.leave_one_architecture_out(phones.pixel1_models(data))
     calibrated = {row.what: row.agreement for row in rows if "one factor" in row.what}
     assert len(calibrated) == 3
     assert all(found.r2.value >= 0.96 for found in calibrated.values())

@@ -10,7 +10,7 @@ import pytest
 from mnasfpn.errors import InvalidInput, InvalidProfile
 from mnasfpn.latency.fitting.calibration_fit import fit_calibration
 from mnasfpn.latency.kernels.cache_traffic import (
-    LARGE,
+    MANY_TAPS,
     cold_megabytes,
     family,
     kind_of,
@@ -53,7 +53,7 @@ def test_megabytes_of_tensors_weights_and_windows() -> None:
 
 def test_large_depthwise_windows_are_a_family_of_their_own() -> None:
     assert family(SMALL) == "depthwise_conv"
-    assert family(LARGE_WINDOW) == "depthwise_conv" + LARGE
+    assert family(LARGE_WINDOW) == "depthwise_conv" + MANY_TAPS
     assert kind_of(family(LARGE_WINDOW)) == kind_of(family(SMALL)) == "depthwise_conv"
     known = replace(NOTHING, families={"depthwise_conv": FamilyCalibration(1.5)})
     assert known.family(family(LARGE_WINDOW)).factor == 1.5

@@ -8,7 +8,12 @@ import pytest
 from scipy.stats import binomtest
 
 from mnasfpn.errors import InvalidProfile
-from mnasfpn.latency.profile.device_profile import DeviceProfile, from_json, save_profile, to_json
+from mnasfpn.latency.profile.device_profile import (
+    DeviceProfile,
+    from_json,
+    save_profile,
+    to_json,
+)
 from mnasfpn.latency.profiles import bundled, open_profile
 from mnasfpn.report.summary import FIGURES, validation_rows
 
