@@ -139,16 +139,16 @@ def markdown(found: Mapping[ModelSet, list[Row]], notes: list[str]) -> str:
 
 
 def notes(profile: DeviceProfile, plan: ProfilingPlan, noise: float) -> list[str]:
-    info, measuring = profile.device, profile.measuring
+    info, campaign = profile.device, profile.campaign
     return [
         f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}), "
-        f"seed {measuring.seed}, protocol {measuring.protocol}: {measuring.settings['rounds']} "
+        f"seed {campaign.seed}, protocol {campaign.protocol}: {campaign.settings['rounds']} "
         "sessions, each a process of its own. "
         f"The profile has {len(profile.table)} kernels: those of the MnasFPN space, {plan.general} "
         f"of networks in general in each of {', '.join(plan.arithmetics)} (hybrid: int8 weights), "
         f"and those of {plan.networks} random networks in each; it is calibrated on the latter and "
         f"{plan.calibration_heads} random heads. None of the architectures below took part in any "
-        f"fit. {measuring.unstable:.1%} of the profile's measurements are UNSTABLE. The machine "
+        f"fit. {campaign.unstable:.1%} of the profile's measurements are UNSTABLE. The machine "
         "was shared while they were made; the same network measured in different processes "
         f"differed by {noise:.1%} (median spread of the networks below).",
     ]
@@ -194,7 +194,7 @@ def main(
     text = markdown(found, notes(profile, plan, noise))
     result: dict[str, Any] = {
         "device": asdict(profile.device),
-        "measuring": asdict(profile.measuring),
+        "campaign": asdict(profile.campaign),
         "sets": [
             {
                 "name": each.name,

@@ -20,8 +20,8 @@ from ..android_harness.host.host import HostDevice
 from ..android_harness.protocol import MeasuringProtocol, protocol_for
 from ..cli.console import command, progress
 from ..latency.fitting.fit import fit
-from ..latency.fitting.validation import Validation
 from ..latency.profile.device_profile import DeviceProfile
+from ..latency.profile.validation import Validation
 from ..latency.profiling.plan import ProfilingPlan
 from ..latency.profiling.profile_device import profile_device
 from ..latency.profiling.store import MeasurementStore

@@ -34,7 +34,7 @@ def simulated_profile(runtime: str = "xnnpack", without: str = "", seed: int = 7
             ),
             low=dict.fromkeys(FEATURE_NAMES, 0.0),
             high=dict.fromkeys(FEATURE_NAMES, 1e12),
-            error=0.1,
+            half_width=0.1,
             count=10,
         )
         for kind in KINDS
@@ -51,7 +51,7 @@ def simulated_profile(runtime: str = "xnnpack", without: str = "", seed: int = 7
         settling_ms=3.0,
         models=5,
         shrinkage=0.1,
-        error=0.1,
+        half_width=0.1,
         coverage=0.9,
     )
     return DeviceProfile(
@@ -59,7 +59,7 @@ def simulated_profile(runtime: str = "xnnpack", without: str = "", seed: int = 7
         provenance="simulated",
         device=DeviceInfo("none", "none", "none", "none", "none", "none", provenance="simulated"),
         runtime=runtime,
-        measuring=CampaignRecord("none", "formula", seed),
+        campaign=CampaignRecord("none", "formula", seed),
         dispatch_us=1.5,
         table=(),
         regressors=regressors,

@@ -17,10 +17,11 @@ import numpy as np
 from ..android_harness.host.host import HostDevice
 from ..cli.console import command, progress
 from ..latency.estimate.estimate import Estimator
+from ..latency.fitting.accuracy import agreement
 from ..latency.fitting.fit import fit
-from ..latency.fitting.validation import Agreement, agreement
 from ..latency.profile.calibration import Calibration
 from ..latency.profile.device_profile import DeviceProfile
+from ..latency.profile.validation import Agreement
 from ..latency.profiling.heads import head_graph
 from ..latency.profiling.plan import ProfilingPlan
 from ..latency.profiling.profile_device import profile_device
@@ -77,7 +78,7 @@ def markdown(profile: DeviceProfile, found: dict[str, Agreement]) -> str:
         f"{len(profile.table)} kernels; {len(profile.heads_for('calibration'))} heads of the "
         "MnasFPN space to calibrate on, also operator by operator, and "
         f"{validation.accuracy.models} others, drawn uniformly, to validate on, each measured "
-        f"twice; seed {profile.measuring.seed}. {profile.measuring.unstable:.1%} of the "
+        f"twice; seed {profile.campaign.seed}. {profile.campaign.unstable:.1%} of the "
         "measurements are UNSTABLE.",
         "",
         f"The error (RMSPE) is {error / floor:.2f} times the noise floor (bar: {MOST_OF_FLOOR:g}; "
@@ -120,7 +121,7 @@ def main(store: Path, out: Path, seed: int, as_json: bool) -> dict[str, object]:
     found = variants(profile)
     result = {
         "device": asdict(profile.device),
-        "unstable": profile.measuring.unstable,
+        "unstable": profile.campaign.unstable,
         "validation": asdict(profile.validation) if profile.validation else None,
         "variants": {name: asdict(value) for name, value in found.items()},
     }

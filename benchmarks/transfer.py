@@ -26,8 +26,9 @@ from ..latency.fitting.kernel_rates import (
     rates_by_kind,
 )
 from ..latency.fitting.transfer import fit_transfer
-from ..latency.kernels.execution import BUILTIN, execution_plan
+from ..latency.kernels.execution import execution_plan
 from ..latency.kernels.features import Matrix
+from ..latency.kernels.runtimes import BUILTIN
 from ..storage.atomic import write_atomically
 from .phones import cells, real_cnns
 from .phones.__main__ import CELLS, CNNS, CPU_COLUMNS, DATA, OPERATORS, OUT

@@ -50,7 +50,7 @@ def everything(data: Path) -> dict[str, list[Figures]]:
             train, test, CPU_COLUMNS[0]
         ),
         "Pixel 1 from published numbers": [
-            *pixel1.leave_one_family_out(models),
+            *pixel1.leave_one_architecture_out(models),
             pixel1.paper_detectors(models)[0],
         ],
         "Real CNNs, leave-one-out": [

@@ -8,17 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from ...latency.fitting.kernel_rates import RateModel, TimedModel, fit_rates
-from ...latency.kernels.execution import BUILTIN, execution_plan
+from ...latency.fitting.held_out import every_fifth
+from ...latency.fitting.kernel_rates import RateModel, TimedModel, fit_rates, predict_held_out
+from ...latency.kernels.execution import execution_plan
 from ...latency.kernels.features import Matrix
 from ...latency.kernels.kernel import Kernel
+from ...latency.kernels.runtimes import BUILTIN
 from .figures import Figures, Rows, figures, latency_columns, number, read_rows
 from .nasbench201 import Folding, network
 
 TRAIN = 300
 LEARNING_CURVE = (20, 50, 100, 200, 300)
 LEAST_MS = 0.01  # what a disconnected network is recorded with
-FOLDS = 5
 
 ALL_EDGES = "every edge counted"
 
@@ -83,12 +84,8 @@ def columns(rows: Rows) -> list[str]:
 
 def _held_out_error(train: Rows, column: str, folding: Folding) -> float:
     models = timed_cells(train, column, folding)
-    errors: list[float] = []
-    for fold in range(FOLDS):
-        fit = _fit([model for i, model in enumerate(models) if i % FOLDS != fold])
-        held_out = models[fold::FOLDS]
-        errors.extend(fit.predict_ms([m.kernels for m in held_out]) / _measured(held_out) - 1)
-    return float(np.sqrt(np.mean(np.square(errors))))
+    predicted = predict_held_out(models, every_fifth(len(models)), _fit)
+    return float(np.sqrt(np.mean(np.square(predicted / _measured(models) - 1))))
 
 
 def _tested(what: str, train: Sequence[TimedModel], test: Sequence[TimedModel]) -> Figures:

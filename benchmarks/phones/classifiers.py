@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...errors import InvalidInput
-from ...latency.fitting.luts import LutEntry
+from ...latency.fitting.lookup_tables import LutEntry
 from ...models.backbones.backbone import Backbone, add_backbone, backbone_norm
 from ...models.backbones.endpoints import Endpoints
 from ...models.backbones.mobilenet_v3 import minimalistic
@@ -16,7 +16,7 @@ NORM = BatchNorm()
 IMAGENET_CLASSES = 1001  # with background, as the released checkpoints have them
 V3_FEATURES = 1280  # between pooling and classifier of MobileNetV3-Large
 
-FAMILIES = {
+ARCHITECTURES = {
     "mobilenet_v2": "mobilenet_v2",
     "mnasnet_a1": "mnasnet_a1",
     "mobilenet_v3_large": "mobilenet_v3",
@@ -30,13 +30,13 @@ def classifier(name: str, width: float, resolution: int) -> Graph:
     Raises:
         InvalidInput: no such network is known here.
     """
-    if name not in FAMILIES:
-        raise InvalidInput(f"no classifier is called {name!r}; known: {', '.join(FAMILIES)}")
+    if name not in ARCHITECTURES:
+        raise InvalidInput(f"no classifier is called {name!r}; known: {', '.join(ARCHITECTURES)}")
     builder = GraphBuilder()
     image = builder.input("image", (1, resolution, resolution, 3))
     ends = _backbone(builder, image, name, width)
     x = builder.unary("pool", "global_average_pool", ends.ssd[1])
-    if FAMILIES[name] == "mobilenet_v3":
+    if ARCHITECTURES[name] == "mobilenet_v3":
         x = builder.conv("features", x, V3_FEATURES, bias=True)
         if name == "mobilenet_v3_large":
             x = builder.unary("features_hard_swish", "hard_swish", x)

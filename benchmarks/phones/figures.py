@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InvalidInput
-from ...latency.fitting.validation import Agreement, agreement
+from ...latency.fitting.accuracy import agreement
 from ...latency.kernels.features import Matrix
+from ...latency.profile.validation import Agreement
 
 Rows = list[dict[str, str]]
 
@@ -36,15 +37,10 @@ class Figures:
 def figures(
     what: str, trained_on: int, names: Sequence[str], measured_ms: Matrix, predicted_ms: Matrix
 ) -> Figures:
+    found = agreement(measured_ms, predicted_ms)
     error = predicted_ms / measured_ms - 1
     worst = int(np.abs(error).argmax())
-    return Figures(
-        what,
-        trained_on,
-        agreement(measured_ms, predicted_ms),
-        names[worst],
-        round(float(error[worst]), 4),
-    )
+    return Figures(what, trained_on, found, names[worst], round(float(error[worst]), 4))
 
 
 def read_rows(path: Path, *columns: str) -> Rows:

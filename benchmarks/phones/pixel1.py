@@ -8,15 +8,24 @@ import numpy as np
 
 from ...android_harness.measurement import UNREADABLE, DeviceInfo
 from ...latency import profiles
-from ...latency.fitting.intervals import COVERAGE, conformal_error
-from ...latency.fitting.kernel_rates import RateModel, TimedModel, fit_rates, geometric_factor
-from ...latency.fitting.validation import HeldOutModel, validate
-from ...latency.kernels.execution import BUILTIN, execution_plan
+from ...latency.fitting.accuracy import validate
+from ...latency.fitting.held_out import held_out
+from ...latency.fitting.intervals import COVERAGE, conformal_half_width
+from ...latency.fitting.kernel_rates import (
+    RateModel,
+    TimedModel,
+    fit_rates,
+    geometric_factor,
+    predict_held_out,
+)
+from ...latency.kernels.execution import execution_plan
 from ...latency.kernels.features import Matrix
+from ...latency.kernels.runtimes import BUILTIN
 from ...latency.profile.calibration import Calibration, FamilyCalibration
 from ...latency.profile.device_profile import CampaignRecord, DeviceProfile, save_profile
+from ...latency.profile.validation import HeldOutModel
 from ...models.published import PAPER, published
-from .classifiers import FAMILIES, classifier, lut_entry
+from .classifiers import ARCHITECTURES, classifier, lut_entry
 from .figures import Figures, figures, number, read_rows
 
 # MobileNetV2's and MnasNet-A1's rows are of 2018. MobileNetV3's paper of 2019 has MobileNetV2 at
@@ -39,13 +48,19 @@ def published_models(path: Path) -> list[TimedModel]:
     """Float TFLite classifiers that can be built here; other runtimes' rows are left out."""
     found = []
     for row in read_rows(path, "model", "width", "resolution", "runtime", "latency_ms"):
-        family = FAMILIES.get(row["model"])
-        if family and row["runtime"] == "TFLite":
+        architecture = ARCHITECTURES.get(row["model"])
+        if architecture and row["runtime"] == "TFLite":
             graph = classifier(row["model"], number(row, "width"), int(row["resolution"]))
             name = f"{row['model']} {row['width']} {row['resolution']}"
             kernels = execution_plan(graph, BUILTIN).kernels
             found.append(
-                TimedModel(name, kernels, number(row, "latency_ms"), family, SPEEDS[family])
+                TimedModel(
+                    name,
+                    kernels,
+                    number(row, "latency_ms"),
+                    architecture,
+                    SPEEDS[architecture],
+                )
             )
     return found
 
@@ -90,25 +105,27 @@ def fit(models: list[TimedModel]) -> RateModel:
     return fit_rates(models, reference=REFERENCE)
 
 
-def leave_one_family_out(models: list[TimedModel]) -> list[Figures]:
-    """Each family of classifiers predicted from the others, with and without a factor of its own.
+def leave_one_architecture_out(models: list[TimedModel]) -> list[Figures]:
+    """Each architecture of classifiers predicted from the others, with and without its own factor.
 
-    The factor is calibrated leave-one-out on the family: rates carry over between architectures,
+    The factor is calibrated leave-one-out on the architecture's: rates carry over between them,
     the speed of a runtime's version does not.
     """
+    from sklearn.model_selection import LeaveOneGroupOut
+
     found = []
-    for family in dict.fromkeys(SPEEDS):
-        tested = [model for model in models if model.family == family]
-        rest = [model for model in models if model.family != family]
-        predicted = fit(rest).predict_ms([model.kernels for model in tested])
-        measured = _measured(tested)
-        names = [model.name for model in tested]
+    groups = np.asarray([model.architecture for model in models])
+    from_others = predict_held_out(models, LeaveOneGroupOut().split(models, groups=groups), fit)
+    for architecture in SPEEDS:
+        tested = np.flatnonzero(groups == architecture)
+        measured, predicted = _measured([models[i] for i in tested]), from_others[tested]
         for text, values in (
             ("as predicted", predicted),
             ("one factor, leave-one-out", one_factor(measured, predicted)),
         ):
-            what = f"Pixel 1, {family} from the other families, {text}"
-            found.append(figures(what, len(rest), names, measured, values))
+            what = f"Pixel 1, {architecture} from the other architectures, {text}"
+            names = [models[i].name for i in tested]
+            found.append(figures(what, len(models) - len(tested), names, measured, values))
     return found
 
 
@@ -124,12 +141,11 @@ def paper_detectors(models: list[TimedModel]) -> tuple[Figures, Matrix]:
 
 def one_factor(measured: Matrix, predicted: Matrix) -> Matrix:
     """Predictions times the factor that fits all models but the one predicted."""
-    kept = [np.arange(len(measured)) != i for i in range(len(measured))]
-    return np.asarray(
-        [
-            value * geometric_factor(measured[k], predicted[k])
-            for value, k in zip(predicted, kept, strict=True)
-        ]
+    from sklearn.model_selection import LeaveOneOut
+
+    return held_out(
+        LeaveOneOut().split(measured),
+        lambda kept, left: predicted[left] * geometric_factor(measured[kept], predicted[kept]),
     )
 
 
@@ -140,13 +156,17 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
     rates = fit(models)
     factor = geometric_factor(measured, rates.predict_ms([m.kernels for m in tested]))
     _, left_out = paper_detectors(models)
-    error = conformal_error(left_out, measured)
-    # Half of what another family of architectures was off by: all of it outside the range fitted.
-    families = [row.agreement.rmspe.value for row in leave_one_family_out(models)]
-    regressors = rates.regressors([*models, *tested], error=max(families[1::2]) / 2)
+    half_width = conformal_half_width(left_out, measured)
+    # Half of what another architecture was off by: all of it outside the range fitted.
+    errors = [row.agreement.rmspe.value for row in leave_one_architecture_out(models)]
+    regressors = rates.regressors([*models, *tested], half_width=max(errors[1::2]) / 2)
     points = [
         HeldOutModel(
-            model.name, model.latency_ms, float(p), float(p / (1 + error)), float(p * (1 + error))
+            model.name,
+            model.latency_ms,
+            float(p),
+            float(p / (1 + half_width)),
+            float(p * (1 + half_width)),
         )
         for model, p in zip(tested, left_out, strict=True)
     ]
@@ -154,7 +174,7 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
         families=dict.fromkeys(regressors, FamilyCalibration(factor)),
         models=len(tested),
         shrinkage=0.0,
-        error=error,
+        half_width=half_width,
         coverage=COVERAGE,
     )
     return DeviceProfile(
@@ -170,7 +190,7 @@ def profile(models: list[TimedModel]) -> DeviceProfile:
             provenance="published",
         ),
         runtime=BUILTIN.name,
-        measuring=CampaignRecord(
+        campaign=CampaignRecord(
             protocol="published",
             statistic="latencies as published; validation leaves one detector out of the factor",
             seed=0,
@@ -195,12 +215,12 @@ def train_and_test(train: list[TimedModel], test: list[TimedModel]) -> list[Figu
     rates = fit_rates(train, reference=train[0].group)
     measured, names = _measured(test), [model.name for model in test]
     predicted = rates.predict_ms([model.kernels for model in test])
+    what, count = "Pixel 1 classifiers", len(train)
+    plain = figures(f"{what}, as predicted", count, names, measured, predicted)
+    values = one_factor(measured, predicted)
     return [
-        figures(f"Pixel 1 classifiers, {text}", len(train), names, measured, values)
-        for text, values in (
-            ("as predicted", predicted),
-            ("one factor, leave-one-out", one_factor(measured, predicted)),
-        )
+        plain,
+        figures(f"{what}, one factor, leave-one-out", count, names, measured, values),
     ]
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InvalidInput
-from ...latency.fitting.kernel_rates import TimedModel, fit_rates, rates_by_kind
+from ...latency.fitting.kernel_rates import TimedModel, fit_rates, predict_held_out, rates_by_kind
+from ...latency.kernels.features import Matrix
 from ...latency.kernels.kernel import Kernel
 from .figures import Figures, Rows, figures, latency_columns, number, read_rows
 
@@ -41,28 +42,29 @@ def timed_models(
 
 def leave_one_out(models: list[TimedModel], what: str) -> Figures:
     """Each model predicted from all others."""
+    from sklearn.model_selection import LeaveOneOut
+
     rates = rates_by_kind(sorted({k.kind for model in models for k in model.kernels}))
-    predicted = [
-        fit_rates(models[:i] + models[i + 1 :], rates).predict_ms([model.kernels])[0]
-        for i, model in enumerate(models)
-    ]
+    predicted = predict_held_out(
+        models, LeaveOneOut().split(models), lambda kept: fit_rates(kept, rates)
+    )
     return _figures(what, len(models) - 1, models, predicted)
 
 
 def train_and_test(train: list[TimedModel], test: list[TimedModel], what: str) -> Figures:
     rates = rates_by_kind(sorted({k.kind for model in train for k in model.kernels}))
     predicted = fit_rates(train, rates).predict_ms([model.kernels for model in test])
-    return _figures(what, len(train), test, list(predicted))
+    return _figures(what, len(train), test, predicted)
 
 
 def columns(rows: Rows) -> list[str]:
     return latency_columns(rows)
 
 
-def _figures(what: str, trained: int, models: list[TimedModel], predicted: list[float]) -> Figures:
+def _figures(what: str, trained: int, models: list[TimedModel], predicted: Matrix) -> Figures:
     measured = np.asarray([model.latency_ms for model in models])
     names = [model.name for model in models]
-    return figures(what, trained, names, measured, np.asarray(predicted))
+    return figures(what, trained, names, measured, predicted)
 
 
 def _kernel(row: dict[str, str]) -> Kernel:

@@ -88,8 +88,8 @@ def profile(
         "provenance": result.provenance,
         "kernels": len(result.table),
         "heads": len(result.heads),
-        "unstable_share": result.measuring.unstable,
-        "failed": result.measuring.failed,
+        "unstable_share": result.campaign.unstable,
+        "failed": result.campaign.failed,
     }
 
 
@@ -112,7 +112,7 @@ def profiling_plan(
         InvalidInput: ``arithmetic`` has a word that is none, or lacks float32.
     """
     from ...android_harness.host.operator_profile import obstacle
-    from ...latency.kernels.execution import runtime_named
+    from ...latency.kernels.runtimes import runtime_named
     from ...latency.profiling.plan import ProfilingPlan
     from ...models.published import published
     from ...search.search_space import search_space
@@ -151,10 +151,10 @@ def _arithmetics(text: str) -> tuple[Arithmetic, ...]:
 def _print(profile: DeviceProfile, path: Path) -> None:
     say(
         f"{path}: {len(profile.table)} kernels and {len(profile.heads)} heads "
-        f"{profile.provenance} on {profile.device.soc}, {profile.measuring.unstable:.0%} of them "
+        f"{profile.provenance} on {profile.device.soc}, {profile.campaign.unstable:.0%} of them "
         "UNSTABLE"
     )
-    failed = profile.measuring.failed
+    failed = profile.campaign.failed
     if failed:
         key, reason = next(iter(failed.items()))
         say(f"{len(failed)} could not be measured, first {key}: {reason}")

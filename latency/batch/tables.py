@@ -39,8 +39,8 @@ N = len(LEVELS)
 # Where an input comes from: a feature of C channels at one of the four levels or, in the first
 # cell, the backbone's C3, C4, C5.
 BACKBONE = N
-SOURCES = BACKBONE + N - 1
-MERGES = 4  # sums of two, three, four; squeeze-excite
+SOURCE_COUNT = BACKBONE + N - 1
+MERGE_COUNT = 4  # sums of two, three, four; squeeze-excite
 SE = 3
 MOST_BLOCKS = 27  # so that they, a cell's inputs and one for no input are the bits of 32
 
@@ -204,18 +204,18 @@ def _empty(estimator: Estimator, space: Space, template: Detector | HeadAlone) -
     c, f, k = len(space.channels), max(1, len(space.expansions)), len(space.kernels)
     calibration = estimator.calibration
     return PriceTables(
-        conv_us=np.zeros((SOURCES, c, N, f)),
-        pool_us=np.zeros((SOURCES, c, N)),
-        merge_us=np.zeros((c, N, f, MERGES)),
+        conv_us=np.zeros((SOURCE_COUNT, c, N, f)),
+        pool_us=np.zeros((SOURCE_COUNT, c, N)),
+        merge_us=np.zeros((c, N, f, MERGE_COUNT)),
         depthwise_us=np.zeros((c, N, f, k)),
         pointwise_us=np.zeros((c, N, f)),
         residual_us=np.zeros((c, N)),
         residual=np.zeros((2, c, N), bool),
         c6_us=np.zeros(c),
         rest_us=np.full((8, c), calibration.intercept_us),
-        waits=np.zeros((SOURCES, N), bool),
-        direct=np.zeros((SOURCES, N), bool),
-        pooled=np.zeros((SOURCES, N), bool),
+        waits=np.zeros((SOURCE_COUNT, N), bool),
+        direct=np.zeros((SOURCE_COUNT, N), bool),
+        pooled=np.zeros((SOURCE_COUNT, N), bool),
         expanded_us=np.zeros((c, N, f)),
         feature_us=np.zeros((c, N)),
         gate_us=np.zeros((c, N, f)),

@@ -16,7 +16,7 @@ import numpy as np
 from ...errors import NotCovered
 from ..kernels.kernel import Kernel, kind_dtype
 from ..profile.device_profile import DeviceProfile
-from ..profile.regressor import COLUMNS, Regressor
+from ..profile.regressor import COLUMNS, LEAST_US, Regressor
 from ..profile.table import look_up_table
 
 Work = tuple[str, float, float, float]  # kind, microseconds, bytes moved, multiply-adds
@@ -60,9 +60,6 @@ class SpeedLimits:
             work_us = self.slowest_us_per_byte * moved
         low_us = max(self.fastest_us_per_byte * moved, LEAST_US)
         return Bound(low_us, max(work_us, low_us) + self.dispatch_us)
-
-
-LEAST_US = 1e-3
 
 
 def speed_limits(profile: DeviceProfile, dtype: str = "float32") -> SpeedLimits:

@@ -9,8 +9,9 @@ from typing import Literal
 
 from ...errors import NotCovered
 from ...models.graph.graph import Graph
-from ..kernels.execution import ExecutionPlan, execution_plan, runtime_named
+from ..kernels.execution import ExecutionPlan, execution_plan
 from ..kernels.kernel import Kernel
+from ..kernels.runtimes import runtime_named
 from ..profile.device_profile import DeviceProfile
 from ..profile.table import MeasuredKernel, look_up_table
 from .bounds import Bound, SpeedLimits, speed_limits
@@ -18,7 +19,7 @@ from .bounds import Bound, SpeedLimits, speed_limits
 Source = Literal["table", "regression", "extrapolation", "bound"]
 
 LEAST_NET_SHARE = 0.05  # of a row, left after the interpreter's call is taken off
-EXTRAPOLATION_PENALTY = 2.0  # on a regression's error outside what was measured
+EXTRAPOLATION_PENALTY = 2.0  # on a regression's half width outside what was measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class KernelLatency:
         net_us: measured or predicted alone, without the call of the interpreter.
         warm_us: what it adds to any model: the same, calibrated.
         cold_us: what it adds to a model of which nothing is left in the caches, besides.
-        error: relative half width of the 90 % interval of a regression; 0 for a table row.
+        half_width: of the 90 % interval of a regression, as a ratio; 0 for a table row.
         bound: where ``source`` is ``bound``: the kernel is not known, and its latency somewhere in
             between; ``warm_us`` is the geometric mean.
     """
@@ -38,7 +39,7 @@ class KernelLatency:
     warm_us: float
     cold_us: float
     source: Source
-    error: float
+    half_width: float
     bound: Bound | None = None
 
 
@@ -162,8 +163,9 @@ class Estimator:
         if found is None:
             bound = self._rates_of(kernel.dtype).bound(kernel)
             return KernelLatency(bound.middle_us, bound.middle_us, 0.0, "bound", 0.0, bound)
-        net_us, source, error = found
-        return KernelLatency(net_us, *self.calibration.kernel_us(kernel, net_us), source, error)
+        net_us, source, half_width = found
+        in_model_us = self.calibration.kernel_us(kernel, net_us)
+        return KernelLatency(net_us, *in_model_us, source, half_width)
 
     def estimate(self, graph: Graph, allow_gaps: bool = False) -> LatencyEstimate:
         """Latency of a graph; layers that reach no output cost nothing.
@@ -189,12 +191,12 @@ class Estimator:
         known_ms = latency_ms - sum(item.latency_ms for item in unknown)
         # A regression may err alike on all its kernels, but not as the calibration does.
         regression = sum(errors_us) / 1e3 / known_ms if known_ms > 0 else 0.0
-        error = math.hypot(self.calibration.error, regression)
+        half_width = math.hypot(self.calibration.half_width, regression)
         validation = self.profile.validation
         return LatencyEstimate(
             latency_ms=latency_ms,
-            low_ms=known_ms / (1 + error) + sum(item.low_ms for item in unknown),
-            high_ms=known_ms * (1 + error) + sum(item.high_ms for item in unknown),
+            low_ms=known_ms / (1 + half_width) + sum(item.low_ms for item in unknown),
+            high_ms=known_ms * (1 + half_width) + sum(item.high_ms for item in unknown),
             coverage=self.calibration.coverage,
             overhead_ms=overhead_ms,
             contributions=tuple(contributions),
@@ -231,14 +233,14 @@ class Estimator:
                         madds=step.kernel.madds,
                     )
                 )
-                errors_us.append(latency_us * found.error)
+                errors_us.append(latency_us * found.half_width)
         return contributions, errors_us
 
 
 def uncalibrated(
     profile: DeviceProfile, table: dict[Kernel, MeasuredKernel], kernel: Kernel
 ) -> tuple[float, Source, float] | None:
-    """(net microseconds, source, relative error) of a kernel measured alone; None if unknown."""
+    """(net microseconds, source, half width) of a kernel measured alone; None if unknown."""
     row = table.get(kernel)
     if row is not None:
         return _net(row.latency_us, profile.dispatch_us), "table", 0.0
@@ -247,8 +249,8 @@ def uncalibrated(
         return None
     net_us = _net(float(regressor.predict((kernel,))[0]), profile.dispatch_us)
     if regressor.extrapolates(kernel):
-        return net_us, "extrapolation", EXTRAPOLATION_PENALTY * regressor.error
-    return net_us, "regression", regressor.error
+        return net_us, "extrapolation", EXTRAPOLATION_PENALTY * regressor.half_width
+    return net_us, "regression", regressor.half_width
 
 
 def _net(latency_us: float, dispatch_us: float) -> float:

@@ -18,20 +18,20 @@ from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel
 from ..profile.calibration import SHARED, Calibration, FamilyCalibration, cold_share, settled_us
-from .intervals import conformal_error, coverage_from
+from .held_out import Chosen, held_out
+from .intervals import conformal_half_width, coverage_from
+from .robust_least_squares import robust_least_squares
 
 KernelCost = Callable[[Kernel], float]  # net microseconds of a kernel measured alone
 
-LEAST_MODELS = 5
+LEAST_TO_CALIBRATE = 5
 SETTLING_US = (0.0, 1e3, 2e3, 4e3, 6e3, 10e3)  # that are tried
 SHRINKAGES = (0.03, 0.1, 0.3, 1.0, 3.0)
 COLD_SHRINKAGE = 3.0  # relative to the same, in units of the terms' typical share of a latency
 SHARED_SHRINKAGE = 0.01  # in the same units, whatever the other is
-HUBER = 1.345
-REWEIGHTINGS = 5
 STEP_NOISE_US = 2.0  # of an operator profile, in whole microseconds with an event around each
 TERMS = 4  # of a family: latency alone, and megabytes of tensors, weights and windows
-WEIGHTS = 2  # among them
+WEIGHTS_TERM = 2  # among them
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,9 @@ class _Models:
     shared: Matrix
     steps: tuple[tuple[Matrix, Matrix, Matrix], ...]
 
-    def but(self, index: int) -> _Models:
-        kept = np.arange(len(self.latency_us)) != index
-        steps = tuple(each for each, keep in zip(self.steps, kept, strict=True) if keep)
-        return _Models(self.latency_us[kept], self.families[kept], self.shared[kept], steps)
+    def only(self, chosen: Chosen) -> _Models:
+        steps = tuple(self.steps[i] for i in chosen)
+        return _Models(self.latency_us[chosen], self.families[chosen], self.shared[chosen], steps)
 
     def predict_us(self, coefficients: Matrix, settling_us: float) -> Matrix:
         """[n], what coefficients say of these models."""
@@ -87,10 +86,10 @@ def fit_calibration(
     Raises:
         InvalidInput: fewer than five models, or not one latency for each; steps of another plan.
     """
-    if len(plans) < LEAST_MODELS or len(plans) != len(latencies_ms):
+    if len(plans) < LEAST_TO_CALIBRATE or len(plans) != len(latencies_ms):
         raise InvalidInput(
-            f"calibration needs at least {LEAST_MODELS} measured models and as many latencies, "
-            f"got {len(plans)} and {len(latencies_ms)}; measure more heads"
+            f"calibration needs at least {LEAST_TO_CALIBRATE} measured models and as many "
+            f"latencies, got {len(plans)} and {len(latencies_ms)}; measure more heads"
         )
     names = sorted({family(kernel) for plan in plans for kernel in plan.kernels})
     models = _arrays(plans, latencies_ms, net_us, steps_us or ((),) * len(plans), names)
@@ -104,7 +103,7 @@ def fit_calibration(
         },
         models=len(plans),
         shrinkage=shrinkage,
-        error=conformal_error(left_out, models.latency_us),
+        half_width=conformal_half_width(left_out, models.latency_us),
         coverage=coverage_from(len(plans)),
         settling_ms=settling_us / 1e3,
         **dict(zip(SHARED, map(float, shared), strict=True)),
@@ -149,22 +148,26 @@ def _chosen(models: _Models) -> tuple[float, float, Matrix]:
     left_out = {
         (settling_us, shrinkage): found
         for settling_us in SETTLING_US
-        for shrinkage, found in zip(SHRINKAGES, _left_out(models, settling_us), strict=True)
+        for shrinkage, found in zip(SHRINKAGES, _left_out(models, settling_us).T, strict=True)
     }
-    best = min(left_out, key=lambda key: np.abs(left_out[key] / models.latency_us - 1).mean())
+    errors = {
+        key: float(np.abs(found / models.latency_us - 1).mean()) for key, found in left_out.items()
+    }
+    best = min(errors, key=lambda key: round(errors[key], 9))  # rounding is no reason to choose
     return *best, left_out[best]
 
 
-def _left_out(models: _Models, settling_us: float) -> list[Matrix]:
-    """For each of SHRINKAGES [n], each model as predicted from the others and their steps."""
-    predicted_us = [np.empty(len(models.latency_us)) for _ in SHRINKAGES]
-    for i in range(len(models.latency_us)):
-        others = models.but(i)
+def _left_out(models: _Models, settling_us: float) -> Matrix:
+    """[n, SHRINKAGES], each model as predicted from the others and their steps."""
+    from sklearn.model_selection import LeaveOneOut
+
+    def predict(kept: Chosen, left: Chosen) -> Matrix:
+        others, tested = models.only(kept), models.only(left)
         prior = _prior(others, settling_us)
-        for shrinkage, found in zip(SHRINKAGES, predicted_us, strict=True):
-            solved = _solve(others, settling_us, shrinkage, prior)
-            found[i] = models.predict_us(solved, settling_us)[i]
-    return predicted_us
+        solved = [_solve(others, settling_us, shrinkage, prior) for shrinkage in SHRINKAGES]
+        return np.column_stack([tested.predict_us(each, settling_us) for each in solved])
+
+    return held_out(LeaveOneOut().split(models.latency_us), predict)
 
 
 def _prior(models: _Models, settling_us: float) -> dict[int, Matrix]:
@@ -175,8 +178,9 @@ def _prior(models: _Models, settling_us: float) -> dict[int, Matrix]:
     prior = {}
     for k in np.unique(index):
         of_family = index == k
-        scale = 1 / np.sqrt(measured_us[of_family] + STEP_NOISE_US)
-        prior[int(k)] = _robust(terms[of_family] * scale[:, None], measured_us[of_family] * scale)
+        wanted_us = measured_us[of_family]
+        noise_us = np.sqrt(wanted_us + STEP_NOISE_US)
+        prior[int(k)] = robust_least_squares(terms[of_family], wanted_us, noise_us)
     return prior
 
 
@@ -201,50 +205,21 @@ def _solve(
         [
             parts[..., 0],
             *(parts[:, k, 1:] for k in prior),
-            parts[:, others, WEIGHTS].sum(axis=1, keepdims=True),
+            parts[:, others, WEIGHTS_TERM].sum(axis=1, keepdims=True),
             models.shared,
         ]
     )
-    relative = terms / models.latency_us[:, None]
-    typical = relative.mean(axis=0)
+    typical = (terms / models.latency_us[:, None]).mean(axis=0)
     strength, target = SHARED_SHRINKAGE * typical, np.zeros_like(typical)
     strength[:count], target[:count] = shrinkage, 1.0
     for i, (k, steps) in enumerate(prior.items()):
         own = slice(count + i * (TERMS - 1), count + (i + 1) * (TERMS - 1))
         strength[own], target[own] = COLD_SHRINKAGE * shrinkage * typical[own], steps[1:]
         target[k] = steps[0]
-    solved = _robust(relative, np.ones(len(relative)), strength, target)
+    solved = robust_least_squares(terms, models.latency_us, models.latency_us, strength, target)
     shared = solved[-len(SHARED) :]
     of_family = np.zeros((count, TERMS))
     of_family[:, 0] = solved[:count]
     of_family[list(prior), 1:] = solved[count : -len(SHARED) - 1].reshape(-1, TERMS - 1)
-    of_family[others, WEIGHTS] = solved[-len(SHARED) - 1]
+    of_family[others, WEIGHTS_TERM] = solved[-len(SHARED) - 1]
     return np.concatenate([of_family.ravel(), shared])
-
-
-def _robust(
-    terms: Matrix, wanted: Matrix, strength: Matrix | None = None, target: Matrix | None = None
-) -> Matrix:
-    """Non-negative least squares, outliers reweighted (Huber), drawn towards a target.
-
-    Args:
-        terms, wanted: [m, p] and [m].
-        strength, target: [p]; a coefficient of strength 0 that no row has stays at its target.
-    """
-    from scipy.optimize import nnls
-
-    if strength is None or target is None:
-        strength = target = np.zeros(terms.shape[1])
-    unit = np.maximum(np.abs(terms).max(axis=0), strength)
-    free = unit > 0
-    coefficients: Matrix = target.copy()
-    weights = np.ones(len(wanted))
-    for _ in range(REWEIGHTINGS):
-        root = np.sqrt(weights)
-        rows = np.vstack([terms * root[:, None], np.diag(strength)])[:, free] / unit[free]
-        solved, _ = nnls(rows, np.concatenate([wanted * root, strength * target]), maxiter=10_000)
-        coefficients[free] = solved / unit[free]
-        residual = np.abs(terms @ coefficients - wanted)
-        spread = max(float(np.median(residual)) / 0.6745, 1e-12)
-        weights = 1 / np.maximum(1, residual / (HUBER * spread))
-    return coefficients

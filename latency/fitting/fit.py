@@ -7,15 +7,17 @@ from dataclasses import replace
 
 from ...errors import NotCovered
 from ..estimate.estimate import Estimator, uncalibrated
-from ..kernels.execution import ExecutionPlan, execution_plan, runtime_named
+from ..kernels.execution import ExecutionPlan, execution_plan
 from ..kernels.kernel import Kernel
+from ..kernels.runtimes import runtime_named
 from ..profile.device_profile import DeviceProfile, MeasuredHead
 from ..profile.regressor import Regressor
 from ..profile.table import look_up_table
+from ..profile.validation import HeldOutModel
 from ..profiling.heads import head_graph
+from .accuracy import validate
 from .calibration_fit import fit_calibration
 from .regression import LEAST_KERNELS, KernelRegression
-from .validation import HeldOutModel, validate
 
 
 def fit(profile: DeviceProfile) -> DeviceProfile:
@@ -49,7 +51,7 @@ def fit(profile: DeviceProfile) -> DeviceProfile:
     calibrated = replace(profile, calibration=calibration)
     estimator = Estimator(calibrated)
     points = [_point(estimator, head) for head in profile.heads_for("validation")]
-    return replace(calibrated, validation=validate(points, profile.measuring.seed))
+    return replace(calibrated, validation=validate(points, profile.campaign.seed))
 
 
 def fit_regressors(profile: DeviceProfile) -> dict[str, Regressor]:
@@ -62,7 +64,7 @@ def fit_regressors(profile: DeviceProfile) -> dict[str, Regressor]:
         if len(measured) < LEAST_KERNELS:
             continue
         kernels, latencies_us = zip(*measured, strict=True)
-        fitted = KernelRegression(profile.measuring.seed).fit(kernels, latencies_us)
+        fitted = KernelRegression(profile.campaign.seed).fit(kernels, latencies_us)
         assert fitted.regressor is not None
         regressors[kind] = fitted.regressor
     return regressors

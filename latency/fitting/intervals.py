@@ -11,8 +11,8 @@ from ..kernels.features import Matrix
 COVERAGE = 0.9
 
 
-def conformal_error(predicted: Matrix, measured: Matrix, coverage: float = COVERAGE) -> float:
-    """e such that a new measurement lies within a factor ``1 + e`` with probability ``coverage``.
+def conformal_half_width(predicted: Matrix, measured: Matrix, coverage: float = COVERAGE) -> float:
+    """w such that a new measurement lies within a factor ``1 + w`` with probability ``coverage``.
 
     Split conformal: no assumption about the residuals' distribution beyond that the new model is
     drawn like these. With too few residuals for that the largest, which holds less often: see
@@ -27,5 +27,5 @@ def conformal_error(predicted: Matrix, measured: Matrix, coverage: float = COVER
 
 
 def coverage_from(count: int, coverage: float = COVERAGE) -> float:
-    """What :func:`conformal_error` of so many residuals holds: the largest of n, n / (n + 1)."""
+    """What :func:`conformal_half_width` of so many holds: the largest of n, n / (n + 1)."""
     return min(coverage, count / (count + 1))

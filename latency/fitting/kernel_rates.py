@@ -10,15 +10,16 @@ timed together has one factor of its own, fitted along with the rates.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...errors import InvalidInput, NotCovered
-from ..kernels.features import FEATURE_NAMES, Matrix, matrix
+from ..kernels.features import FEATURE_NAMES, Matrix, feature_matrix
 from ..kernels.kernel import Kernel
-from ..profile.regressor import Regressor, named
+from ..profile.regressor import Regressor, by_feature
+from .held_out import Chosen, held_out
 
 ITERATIONS = 100
 CONVERGED = 1e-10
@@ -29,7 +30,7 @@ class TimedModel:
     """A model's kernels and its measured latency.
 
     Args:
-        family: models of one architecture, for validation that leaves a family out.
+        architecture: what it is a variant of, for validation that leaves an architecture out.
         group: models timed together, with the same version of the runtime.
         weight: of its squared relative error.
     """
@@ -37,7 +38,7 @@ class TimedModel:
     name: str
     kernels: tuple[Kernel, ...]
     latency_ms: float
-    family: str = ""
+    architecture: str = ""
     group: str = ""
     weight: float = 1.0
 
@@ -66,9 +67,9 @@ class Rate:
         return kind in self.kinds if self.kinds else kind not in BOUND_OTHERWISE
 
 
-CONVOLUTIONS = ("conv_1x1", "conv_kxk", "conv_grouped", "depthwise_conv")
-POOLS = ("max_pool", "average_pool")
-BOUND_OTHERWISE = (*CONVOLUTIONS, *POOLS, "fully_connected")
+CONVOLUTION_KINDS = ("conv_1x1", "conv_kxk", "conv_grouped", "depthwise_conv")
+POOL_KINDS = ("max_pool", "average_pool")
+BOUND_OTHERWISE = (*CONVOLUTION_KINDS, *POOL_KINDS, "fully_connected")
 BYTES_MOVED = ("bytes_in", "bytes_out")
 #: Convolutions are bound by arithmetic and by reading their weights once; dense layers by their
 #: weights; pools by their windows; the rest by moving data. Few enough for a few dozen models.
@@ -77,9 +78,9 @@ FEW_RATES = (
     Rate("convolution arithmetic", ("conv_kxk",), ("vector_madds",)),
     Rate("grouped convolution arithmetic", ("conv_grouped",), ("vector_madds",)),
     Rate("depthwise arithmetic", ("depthwise_conv",), ("vector_madds",)),
-    Rate("convolution weights", CONVOLUTIONS, ("bytes_weights",)),
+    Rate("convolution weights", CONVOLUTION_KINDS, ("bytes_weights",)),
     Rate("dense weights", ("fully_connected",), ("bytes_weights",)),
-    Rate("pooling", POOLS, ("window_reads",)),
+    Rate("pooling", POOL_KINDS, ("window_reads",)),
     Rate("moving data", (), BYTES_MOVED),
 )
 
@@ -133,11 +134,11 @@ class RateModel:
         predicted: Matrix = (self.intercept_us + amounts @ rates) / 1e3
         return predicted
 
-    def regressors(self, models: Sequence[TimedModel], error: float) -> dict[str, Regressor]:
+    def regressors(self, models: Sequence[TimedModel], half_width: float) -> dict[str, Regressor]:
         """The same as one linear regressor for each kind of kernel, as a profile stores them.
 
         Args:
-            error: half width of the 90 % interval as a ratio, from validation.
+            half_width: of the 90 % interval as a ratio, from validation.
         """
         by_kind: dict[str, list[Kernel]] = {}
         for model in models:
@@ -150,15 +151,15 @@ class RateModel:
                 if rate.applies(kind):
                     for feature in rate.features:
                         coefficients[feature] += self.us_per_unit[rate.name]
-            x = matrix(kernels)
+            x = feature_matrix(kernels)
             found[kind] = Regressor(
                 method="non_negative_linear",
                 scores={},
                 intercept=0.0,
                 coefficients=coefficients,
-                low=named(x.min(axis=0)),
-                high=named(x.max(axis=0)),
-                error=error,
+                low=by_feature(x.min(axis=0)),
+                high=by_feature(x.max(axis=0)),
+                half_width=half_width,
                 count=len(kernels),
             )
         return found
@@ -196,12 +197,12 @@ def fit_rates(
     amounts = design([model.kernels for model in models], rates)
     if intercept:
         amounts = np.column_stack([amounts, np.ones(len(y))])
-    scale = np.maximum(amounts.max(axis=0), 1.0)
+    unit = np.maximum(amounts.max(axis=0), 1.0)
     factors = dict.fromkeys(sorted(set(groups)), 1.0)
     for _ in range(ITERATIONS):
         factor = np.asarray([factors[group] for group in groups])
-        solution = nnls(amounts / scale * (factor * root_weight)[:, None], y * root_weight)[0]
-        predicted = amounts / scale @ solution * root_weight
+        solution = nnls(amounts / unit * (factor * root_weight)[:, None], y * root_weight)[0]
+        predicted = amounts / unit @ solution * root_weight
         updated = {
             group: 1.0
             if group == reference
@@ -212,7 +213,7 @@ def fit_rates(
         factors = updated
         if moved < CONVERGED:
             break
-    solution = solution / scale
+    solution = solution / unit
     return RateModel(
         rates=rates,
         us_per_unit={rate.name: float(v) for rate, v in zip(rates, solution, strict=False)},
@@ -239,12 +240,26 @@ def design(models: Sequence[Sequence[Kernel]], rates: tuple[Rate, ...]) -> Matri
     columns = {name: index for index, name in enumerate(FEATURE_NAMES)}
     result = np.zeros((len(models), len(rates)))
     for row, kernels in enumerate(models):
-        x = matrix(kernels)
+        x = feature_matrix(kernels)
         for column, rate in enumerate(rates):
             chosen = np.asarray([rate.applies(kernel.kind) for kernel in kernels], dtype=bool)
             features = [columns[feature] for feature in rate.features]
             result[row, column] = x[chosen][:, features].sum()
     return result
+
+
+def predict_held_out(
+    models: Sequence[TimedModel],
+    splits: Iterable[tuple[Chosen, Chosen]],
+    fit: Callable[[list[TimedModel]], RateModel],
+) -> Matrix:
+    """[models], milliseconds of each by rates of models that it was left out of."""
+
+    def predict(kept: Chosen, left: Chosen) -> Matrix:
+        rates = fit([models[i] for i in kept])
+        return rates.predict_ms([models[i].kernels for i in left])
+
+    return held_out(splits, predict)
 
 
 def geometric_factor(measured: Matrix, predicted: Matrix) -> float:

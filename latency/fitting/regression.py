@@ -8,17 +8,19 @@ only to correct for what is not proportional.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InvalidInput
-from ..kernels.features import MONOTONE, Matrix, matrix
+from ..kernels.features import MONOTONE, Matrix, feature_matrix
 from ..kernels.kernel import Kernel
-from ..profile.regressor import Method, Regressor, Trees, named
-from .intervals import conformal_error
+from ..profile.regressor import Method, Regressor, Trees, by_feature
+from .held_out import FOLDS, Chosen, held_out
+from .intervals import conformal_half_width
+from .robust_least_squares import robust_least_squares
 
 if TYPE_CHECKING:
     from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
 LEAST_KERNELS = 3  # below this there is nothing to hold out
 LEAST_FOR_ALL_FEATURES = 12  # below, only those that measure work: others fit what is accidental
 LEAST_FOR_TREES = 20
-FOLDS = 5
-HUBER = 1.345  # standard deviations within which a residual counts in full
-REWEIGHTINGS = 5
 
 
 class KernelRegression:
@@ -58,20 +57,29 @@ class KernelRegression:
         import sklearn.ensemble  # noqa: F401
         from threadpoolctl import threadpool_limits
 
-        x, y = matrix(kernels), np.asarray(latencies_us, dtype=np.float64)
+        x, y = feature_matrix(kernels), np.asarray(latencies_us, dtype=np.float64)
         _check(kernels, y)
         with threadpool_limits(1):  # threads only wait for each other on tables this small
             return self._fit(x, y)
 
     def _fit(self, x: Matrix, y: Matrix) -> KernelRegression:
         candidates = _candidates(len(y))
-        held_out = {method: _held_out(fit, x, y, self.seed) for method, fit in candidates.items()}
-        errors = {method: np.abs(guess / y - 1) for method, guess in held_out.items()}
-        scores = {method: float(error.mean()) for method, error in errors.items()}
+        guesses = {method: self._held_out(fit, x, y) for method, fit in candidates.items()}
+        scores = {method: float(np.abs(guess / y - 1).mean()) for method, guess in guesses.items()}
         best = min(scores, key=lambda method: scores[method])
         self.regressor, self.estimator = candidates[best](x, y, self.seed)
-        self.regressor = _with_scores(self.regressor, scores, conformal_error(held_out[best], y))
+        self.regressor = replace(
+            self.regressor,
+            scores={str(method): score for method, score in scores.items()},
+            half_width=conformal_half_width(guesses[best], y),
+        )
         return self
+
+    def _held_out(self, fit: Candidate, x: Matrix, y: Matrix) -> Matrix:
+        return held_out(
+            _shuffled_folds(len(y), self.seed),
+            lambda kept, left: fit(x[kept], y[kept], self.seed)[0].predict_features(x[left]),
+        )
 
     def predict(self, kernels: Sequence[Kernel]) -> Matrix:
         """Microseconds."""
@@ -90,11 +98,11 @@ class KernelRegression:
 
 
 Fitted = tuple[Regressor, Any]
-Fit = Callable[[Matrix, Matrix, int], Fitted]
+Candidate = Callable[[Matrix, Matrix, int], Fitted]
 
 
-def _candidates(count: int) -> dict[Method, Fit]:
-    candidates: dict[Method, Fit] = {"non_negative_linear": _fit_linear}
+def _candidates(count: int) -> dict[Method, Candidate]:
+    candidates: dict[Method, Candidate] = {"non_negative_linear": _fit_linear}
     if count >= LEAST_FOR_TREES:
         candidates |= {"gradient_boosting": _fit_boosting, "random_forest": _fit_forest}
     return candidates
@@ -113,41 +121,28 @@ def _check(kernels: Sequence[Kernel], latencies_us: Matrix) -> None:
         raise InvalidInput("latencies must be positive and finite")
 
 
-def _held_out(fit: Fit, x: Matrix, y: Matrix, seed: int) -> Matrix:
-    """Each kernel's prediction by a model that has not seen it."""
-    order = np.random.default_rng(seed).permutation(len(y))
-    predicted = np.empty(len(y))
-    for fold in np.array_split(order, min(FOLDS, len(y))):
-        rest = np.setdiff1d(order, fold)
-        regressor, _ = fit(x[rest], y[rest], seed)
-        predicted[fold] = regressor.predict_features(x[fold])
-    return predicted
+def _shuffled_folds(count: int, seed: int) -> Iterator[tuple[Chosen, Chosen]]:
+    from sklearn.model_selection import KFold
+
+    order = np.random.default_rng(seed).permutation(count)
+    for kept, left in KFold(min(FOLDS, count)).split(order):
+        yield np.sort(order[kept]), order[left]
 
 
 def _fit_linear(x: Matrix, y: Matrix, seed: int) -> Fitted:
     """Non-negative least squares on relative error, outliers damped."""
-    from sklearn.linear_model import LinearRegression
-
-    scale = np.maximum(x.max(axis=0), 1.0)
+    unit = np.maximum(x.max(axis=0), 1.0)
     used = np.asarray(MONOTONE) | (len(y) >= LEAST_FOR_ALL_FEATURES)
-    design = np.column_stack([np.ones(len(x)), np.where(used, x / scale, 0.0)])
-    weights = np.ones(len(y))
-    coefficients = np.zeros(design.shape[1])
-    for _ in range(REWEIGHTINGS):
-        model = LinearRegression(positive=True, fit_intercept=False)
-        model.fit(design / y[:, None], np.ones(len(y)), sample_weight=weights)
-        coefficients = model.coef_
-        residual = np.abs(design @ coefficients / y - 1)
-        spread = np.median(residual) / 0.6745
-        weights = 1 / np.maximum(1, residual / max(HUBER * spread, 1e-12))
+    design = np.column_stack([np.ones(len(x)), np.where(used, x / unit, 0.0)])
+    coefficients = robust_least_squares(design, y, y)
     regressor = Regressor(
         method="non_negative_linear",
         scores={},
         intercept=float(coefficients[0]),
-        coefficients=named(coefficients[1:] / scale),
-        low=named(x.min(axis=0)),
-        high=named(x.max(axis=0)),
-        error=0.0,
+        coefficients=by_feature(coefficients[1:] / unit),
+        low=by_feature(x.min(axis=0)),
+        high=by_feature(x.max(axis=0)),
+        half_width=0.0,
         count=len(y),
     )
     return regressor, None
@@ -186,10 +181,6 @@ def _fit_on_linear(
     linear, _ = _fit_linear(x, y, seed)
     model.fit(x, np.log(y / linear.linear(x)))
     return replace(linear, method=method, trees=trees(model)), model
-
-
-def _with_scores(regressor: Regressor, scores: dict[Method, float], error: float) -> Regressor:
-    return replace(regressor, scores={str(k): v for k, v in scores.items()}, error=error)
 
 
 def boosted_trees(model: HistGradientBoostingRegressor) -> Trees:

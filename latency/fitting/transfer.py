@@ -23,12 +23,12 @@ from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
 from ..profile.calibration import SHARED, Calibration
 from ..profile.device_profile import DeviceProfile
-from .intervals import conformal_error, coverage_from
+from .held_out import held_out
+from .intervals import conformal_half_width, coverage_from
 
 #: On the square of a kind's relative distance from the common factor; the last leaves only that.
-SHRINKAGES = (0.001, 0.01, 0.1, 1.0, 10.0, 1e6)
+KIND_SHRINKAGES = (0.001, 0.01, 0.1, 1.0, 10.0, 1e6)
 LEAST_FOR_KINDS = 4  # below this there is nothing to choose a strength by
-PARTS = SHARED  # of a plan, beside its kernels' kinds
 
 Parts = Mapping[str, float]  # kind -> what it costs on the old phone
 
@@ -41,15 +41,15 @@ class Transfer:
         common: factor of what no measured model has.
         factors: kind -> new latency over old.
         shrinkage: that was chosen.
-        error: half width of the interval as a ratio, from measurements left out; infinite from a
-            single one.
+        half_width: of the interval as a ratio, from measurements left out; infinite from a single
+            one.
         count: measurements used.
     """
 
     common: float
     factors: dict[str, float]
     shrinkage: float
-    error: float
+    half_width: float
     count: int
 
     def factor(self, kind: str) -> float:
@@ -80,7 +80,7 @@ def fit_transfer(parts: Sequence[Parts], latencies: Sequence[float]) -> Transfer
     new = np.asarray(latencies, dtype=np.float64)
     if (old < 0).any() or (old.sum(axis=1) <= 0).any() or (new <= 0).any():
         raise InvalidInput("latencies on both phones must be positive")
-    strengths = SHRINKAGES if len(new) >= LEAST_FOR_KINDS else SHRINKAGES[-1:]
+    strengths = KIND_SHRINKAGES if len(new) >= LEAST_FOR_KINDS else KIND_SHRINKAGES[-1:]
     left_out = {strength: _leave_one_out(old, new, strength) for strength in strengths}
     best = min(strengths, key=lambda s: float(np.abs(np.log(left_out[s] / new)).mean()))
     factors = _solve(old, new, best)
@@ -88,7 +88,7 @@ def fit_transfer(parts: Sequence[Parts], latencies: Sequence[float]) -> Transfer
         common=_common(old, new),
         factors=dict(zip(kinds, map(float, factors), strict=True)),
         shrinkage=best,
-        error=conformal_error(left_out[best], new) if len(new) > 1 else np.inf,
+        half_width=conformal_half_width(left_out[best], new) if len(new) > 1 else np.inf,
         count=len(new),
     )
 
@@ -118,12 +118,14 @@ def _solve(old: Matrix, new: Matrix, shrinkage: float) -> Matrix:
 
 
 def _leave_one_out(old: Matrix, new: Matrix, shrinkage: float) -> Matrix:
+    from sklearn.model_selection import LeaveOneOut
+
     if len(new) == 1:
         return new
-    predicted = np.empty(len(new))
-    for i in range(len(new)):
-        kept = np.arange(len(new)) != i
-        predicted[i] = old[i] @ _solve(old[kept], new[kept], shrinkage)
+    predicted = held_out(
+        LeaveOneOut().split(new),
+        lambda kept, left: old[left] @ _solve(old[kept], new[kept], shrinkage),
+    )
     floor: Matrix = np.maximum(predicted, new * 1e-6)
     return floor
 
@@ -181,10 +183,10 @@ def transfer_profile(
     estimator = Estimator(profile)
     parts = [plan_parts(estimator, plan) for plan in plans]
     found = fit_transfer(parts, [latency_ms * 1e3 for latency_ms in latencies_ms])
-    if not np.isfinite(found.error):
+    if not np.isfinite(found.half_width):
         raise InvalidInput("one measurement alone says nothing about the error; measure two")
     old = estimator.calibration
-    names = {*profile.regressors, *old.families, *found.factors} - set(PARTS)
+    names = {*profile.regressors, *old.families, *found.factors} - set(SHARED)
     return replace(
         profile,
         name=f"{device.model}, transferred from {profile.name}",
@@ -196,10 +198,10 @@ def transfer_profile(
             families={name: old.family(name).scaled(found.factor(name)) for name in names},
             models=found.count,
             shrinkage=found.shrinkage,
-            error=found.error,
+            half_width=found.half_width,
             coverage=coverage_from(found.count),
             settling_ms=found.common * old.settling_ms,
-            **{name: getattr(old, name) * found.factor(name) for name in PARTS},
+            **{name: getattr(old, name) * found.factor(name) for name in SHARED},
         ),
         validation=None,
         sources=(

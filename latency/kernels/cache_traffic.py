@@ -11,18 +11,18 @@ MEGABYTE = 1e6
 ADDRESS_BYTES = 8
 ONE_ROW = 0.5  # share of a one-row product's weights that it does not wait for alone as well
 MOST_TAPS = 25  # of a depthwise convolution that XNNPACK does not compute as a grouped one
-LARGE = f" of more than {MOST_TAPS} taps"
+MANY_TAPS = f" of more than {MOST_TAPS} taps"
 
 
 def family(kernel: Kernel) -> str:
     """What shares the coefficients of a calibration: the kind, large depthwise windows apart."""
     large = kernel.op == "depthwise_conv" and _taps(kernel) > MOST_TAPS
-    return kernel.kind + LARGE if large else kernel.kind
+    return kernel.kind + MANY_TAPS if large else kernel.kind
 
 
 def kind_of(family: str) -> str:
     """The kind of kernels that a family is of."""
-    return family.removesuffix(LARGE)
+    return family.removesuffix(MANY_TAPS)
 
 
 def cold_megabytes(kernel: Kernel) -> tuple[float, float, float]:

@@ -12,86 +12,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from ...errors import InvalidInput
 from ...models.graph.attributes import Activation
 from ...models.graph.graph import Graph
 from ...models.graph.layer import Layer
 from ...models.graph.operators import GIVEN
-from .kernel import DTYPE_BYTES, HYBRID, WINDOWED, Kernel, same_output
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """Which operators a delegate takes, and whether it fuses neighbours.
-
-    Args:
-        name: as a profile stores it.
-        delegated: operators handed to the delegate, by the type of the kernel.
-        fuses: pads and activations that stand alone join the operator they belong to.
-    """
-
-    name: str
-    delegated: dict[str, frozenset[str]]
-    fuses: bool
-
-    def delegates(self, layer: Layer) -> bool:
-        """Whether the delegate takes this layer.
-
-        Of pools, only those that skip no pixel; of concatenations, those of up to five tensors.
-        """
-        if layer.op == "concat" and len(layer.inputs) > MOST_CONCATENATED:
-            return False
-        if layer.op in ("max_pool", "average_pool"):
-            window, stride = layer.attributes.window, layer.attributes.stride
-            if stride[0] > window[0] or stride[1] > window[1]:
-                return False
-        return layer.op in self.delegated.get(_dtype(layer), ())
-
-
-MOST_CONCATENATED = 5
-
-# Read off the interpreter's plan for every operator our writer knows: nearest resizing stays with
-# the interpreter, and so does anything foreign.
-_FLOAT = frozenset(
-    (
-        *WINDOWED,
-        *("fully_connected", "global_average_pool", "global_max_pool", "resize_bilinear"),
-        *("add", "sub", "mul", "relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
-        *("concat", "reshape", "pad", "dequantize"),
-    )
-)
-_INTEGER = _FLOAT - {
-    "average_pool",
-    "relu",
-    "relu6",
-    "hard_swish",
-    "softmax",
-    "prelu",
-    "dequantize",
-} | {"quantize", "requantize"}
-XNNPACK = Runtime(
-    "xnnpack",
-    {
-        "float32": _FLOAT,
-        **dict.fromkeys(("int8", "uint8"), _INTEGER),
-        HYBRID: frozenset(("conv", "fully_connected")),
-    },
-    fuses=True,
-)
-BUILTIN = Runtime("builtin", {}, fuses=False)
-RUNTIMES = {runtime.name: runtime for runtime in (XNNPACK, BUILTIN)}
-
-
-def runtime_named(name: str) -> Runtime:
-    """The runtime of that name.
-
-    Raises:
-        InvalidInput: none is called so; the message lists those that are.
-    """
-    try:
-        return RUNTIMES[name]
-    except KeyError:
-        raise InvalidInput(f"no runtime is called {name!r}; known: {', '.join(RUNTIMES)}") from None
+from .kernel import DTYPE_BYTES, WINDOWED, Kernel, same_output
+from .runtimes import XNNPACK, Runtime, kernel_dtype
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,12 +75,12 @@ def execution_plan(graph: Graph, runtime: Runtime = XNNPACK) -> ExecutionPlan:
                 bytes_in=sum(map(_bytes, _read_from_outside(graph, layers))),
                 bytes_out=sum(map(_bytes, _read_outside(graph, layers, consumers))),
             )
-            for delegated, layers in partition(graph, runtime)
+            for delegated, layers in _groups(graph, runtime)
         )
     )
 
 
-def partition(graph: Graph, runtime: Runtime) -> list[tuple[bool, list[Layer]]]:
+def _groups(graph: Graph, runtime: Runtime) -> list[tuple[bool, list[Layer]]]:
     """(delegated, its layers in order) for each group, as TensorFlow Lite forms them.
 
     Layers become ready when all they read is there, so one pass over a graph in computing order
@@ -285,12 +211,6 @@ def _kernel(graph: Graph, layer: Layer) -> Kernel:
         dilation=attributes.dilation if windowed else (1, 1),
         groups=1 if depthwise else groups,
         activation=attributes.activation,
-        dtype=_dtype(layer),
+        dtype=kernel_dtype(layer),
         label=attributes.label,
     )
-
-
-def _dtype(layer: Layer) -> str:
-    """float16 weights are unpacked once, when a model is loaded: their kernels are float32's."""
-    whole = layer.attributes.weights_dtype.startswith(("int", "uint"))
-    return HYBRID if whole and layer.dtype == "float32" else layer.dtype

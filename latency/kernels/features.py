@@ -83,7 +83,7 @@ FEATURE_NAMES = tuple(KERNEL_FEATURES)
 MONOTONE = tuple(monotone for _, monotone in KERNEL_FEATURES.values())
 
 
-def matrix(kernels: Sequence[Kernel]) -> Matrix:
+def feature_matrix(kernels: Sequence[Kernel]) -> Matrix:
     """[kernels, features] in the order of :data:`FEATURE_NAMES`."""
     rows = [_row(kernel) for kernel in kernels]
     return np.asarray(rows, dtype=np.float64).reshape(len(kernels), len(FEATURE_NAMES))

@@ -82,14 +82,14 @@ class Calibration:
         settling_ms: after which half of what a kernel needs has left the caches.
         models: fitted on.
         shrinkage: strength of the ridge, chosen by leave-one-out error.
-        error: half width of the interval as a ratio, from leave-one-out residuals: the latency
-            lies within a factor ``1 + error`` with probability ``coverage``.
+        half_width: of the interval as a ratio, from leave-one-out residuals: the latency lies
+            within a factor ``1 + half_width`` with probability ``coverage``.
     """
 
     families: dict[str, FamilyCalibration]
     models: int
     shrinkage: float
-    error: float
+    half_width: float
     coverage: float
     intercept_us: float = 0.0
     partition_us: float = 0.0
@@ -97,7 +97,7 @@ class Calibration:
     settling_ms: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in (*SHARED, "settling_ms", "error"):
+        for name in (*SHARED, "settling_ms", "half_width"):
             if not getattr(self, name) >= 0:
                 raise InvalidProfile(f"{name!r} must not be negative, got {getattr(self, name)}")
         if not 0 < self.coverage <= 1:

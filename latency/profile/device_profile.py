@@ -18,14 +18,14 @@ from ...android_harness.measurement import DeviceInfo, Provenance
 from ...errors import InvalidInput, InvalidProfile, NotCovered
 from ...models.genotype import Genotype
 from ...storage.atomic import write_atomically
-from ..fitting.validation import Validation
-from ..kernels.execution import ExecutionPlan, Partition, Step, runtime_named
+from ..kernels.execution import ExecutionPlan, Partition, Step
 from ..kernels.kernel import Kernel
+from ..kernels.runtimes import runtime_named
 from .calibration import Calibration
+from .profile_schema import PROFILE_SCHEMA, READABLE, renewed
 from .regressor import Regressor
 from .table import MeasuredKernel, look_up_table
-
-SCHEMA = 2
+from .validation import Validation
 
 Role = Literal["calibration", "validation"]
 
@@ -126,7 +126,7 @@ class DeviceProfile:
         name: for people.
         provenance: measured, published or simulated; what a prediction is labelled with.
         sources: where published numbers come from.
-        runtime: a name of :data:`..kernels.execution.RUNTIMES`; decides fusion and partitions.
+        runtime: a name of :data:`..kernels.runtimes.RUNTIMES`; decides fusion and partitions.
         dispatch_us: one call of the interpreter, part of every row of the table.
         regressors: kind of kernel -> regression.
         calibration, validation: None until the profile is fitted.
@@ -139,7 +139,7 @@ class DeviceProfile:
     provenance: Provenance
     device: DeviceInfo
     runtime: str
-    measuring: CampaignRecord
+    campaign: CampaignRecord
     dispatch_us: float
     table: tuple[MeasuredKernel, ...]
     heads: tuple[MeasuredHead, ...] = ()
@@ -148,11 +148,11 @@ class DeviceProfile:
     calibration: Calibration | None = None
     validation: Validation | None = None
     sources: tuple[str, ...] = ()
-    schema: int = SCHEMA
+    schema: int = PROFILE_SCHEMA
 
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise InvalidProfile(f"'schema' is {self.schema}, this version reads {SCHEMA}")
+        if self.schema != PROFILE_SCHEMA:
+            raise InvalidProfile(f"'schema' is {self.schema}, expected {PROFILE_SCHEMA}")
         if not self.dispatch_us >= 0:
             raise InvalidProfile(f"'dispatch_us' must not be negative, got {self.dispatch_us}")
         try:
@@ -207,16 +207,20 @@ def from_json(text: str | bytes, origin: str = "the profile") -> DeviceProfile:
         origin: what the text is, for messages.
 
     Raises:
-        InvalidProfile: not JSON, another schema, a field missing or impossible; named by its path.
+        InvalidProfile: not JSON, a schema that is not in :data:`.profile_schema.READABLE`, a field
+            missing or impossible; named by its path.
     """
     try:
         schema = msgspec.json.decode(text, type=_Schema).schema
-        if schema != SCHEMA:
+        if schema not in READABLE:
             raise InvalidProfile(
-                f"{origin} has schema {schema}, this version of mnasfpn reads {SCHEMA}; make it "
-                "again with `mnasfpn profile` or use the version that wrote it"
+                f"{origin} has schema {schema}, this version of mnasfpn reads "
+                f"{' and '.join(map(str, READABLE))}; make it again with `mnasfpn profile` or use "
+                "the version that wrote it"
             )
-        return msgspec.json.decode(text, type=DeviceProfile)
+        if schema == PROFILE_SCHEMA:
+            return msgspec.json.decode(text, type=DeviceProfile)
+        return msgspec.convert(renewed(msgspec.json.decode(text)), type=DeviceProfile)
     except msgspec.MsgspecError as error:
         raise InvalidProfile(
             f"{origin} is not a device profile: {error}; docs/device-profile.md describes every "

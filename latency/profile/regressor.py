@@ -13,10 +13,11 @@ from typing import Literal
 import numpy as np
 
 from ...errors import InvalidProfile
-from ..kernels.features import FEATURE_NAMES, Matrix, matrix
+from ..kernels.features import FEATURE_NAMES, Matrix, feature_matrix
 from ..kernels.kernel import Kernel
 
 COLUMNS = {name: column for column, name in enumerate(FEATURE_NAMES)}
+LEAST_US = 1e-3  # no kernel takes less; keeps ratios finite
 
 Method = Literal["non_negative_linear", "gradient_boosting", "random_forest"]
 
@@ -92,7 +93,7 @@ class Regressor:
         scores: candidate -> its cross-validated mean absolute relative error.
         coefficients: feature -> microseconds per unit; 0 for features that are not named.
         low, high: feature -> smallest and largest value among the kernels fitted on.
-        error: half width of the 90 % interval as a ratio: latency within a factor ``1 + error``,
+        half_width: of the 90 % interval as a ratio: latency within a factor ``1 + half_width``,
             from the residuals of kernels held out in cross-validation.
         count: kernels fitted on.
     """
@@ -103,21 +104,23 @@ class Regressor:
     coefficients: dict[str, float]
     low: dict[str, float]
     high: dict[str, float]
-    error: float
+    half_width: float
     count: int
     trees: Trees | None = None
 
     def __post_init__(self) -> None:
         for name in ("coefficients", "low", "high"):
             _check_names(name, getattr(self, name))
-        if not min((self.intercept, self.error, *self.coefficients.values())) >= 0:
-            raise InvalidProfile("'intercept', 'coefficients' and 'error' must not be negative")
+        if not min((self.intercept, self.half_width, *self.coefficients.values())) >= 0:
+            raise InvalidProfile(
+                "'intercept', 'coefficients' and 'half_width' must not be negative"
+            )
         if (self.trees is None) != (self.method == "non_negative_linear"):
             raise InvalidProfile(f"'trees' and method {self.method!r} contradict each other")
 
     def predict(self, kernels: Sequence[Kernel]) -> Matrix:
         """Latency in microseconds of each kernel, which must all be of this regressor's kind."""
-        return self.predict_features(matrix(kernels))
+        return self.predict_features(feature_matrix(kernels))
 
     def predict_features(self, x: Matrix) -> Matrix:
         linear = self.linear(x)
@@ -131,13 +134,13 @@ class Regressor:
 
     def extrapolates(self, kernel: Kernel) -> bool:
         """Whether any feature lies outside what was measured."""
-        x = named(matrix((kernel,))[0])
+        x = by_feature(feature_matrix((kernel,))[0])
         return any(x[name] < low for name, low in self.low.items()) or any(
             x[name] > high for name, high in self.high.items()
         )
 
 
-def named(values: Matrix) -> dict[str, float]:
+def by_feature(values: Matrix) -> dict[str, float]:
     """Feature -> number, from one number for each of :data:`..kernels.features.FEATURE_NAMES`."""
     return dict(zip(FEATURE_NAMES, map(float, values), strict=True))
 
@@ -149,6 +152,3 @@ def _check_names(what: str, names: Iterable[str]) -> None:
             f"{what!r} speaks of the unknown features {', '.join(unknown)}; known: "
             f"{', '.join(FEATURE_NAMES)}"
         )
-
-
-LEAST_US = 1e-3  # no kernel takes less; keeps ratios of linear parts finite

@@ -16,8 +16,9 @@ from ...models.graph.costs import cost
 from ...models.graph.graph import Graph
 from ...models.heads.mnasfpn import mnasfpn_head
 from ...models.space import Space, sample
-from ..kernels.execution import XNNPACK, Runtime, execution_plan
+from ..kernels.execution import execution_plan
 from ..kernels.kernel import Kernel
+from ..kernels.runtimes import XNNPACK, Runtime
 
 INPUT_SIZE = 320
 MOBILENET_V2_CHANNELS = (32, 96, 320)  # of C3, C4, C5

@@ -10,7 +10,7 @@ from ...android_harness.measurement import Measurement
 from ...android_harness.protocol import MeasuringProtocol, protocol_for
 from ...android_harness.verdict import measurements
 from ...errors import InvalidInput
-from ..kernels.execution import XNNPACK, Runtime
+from ..kernels.runtimes import XNNPACK, Runtime
 from .plan import SENTINEL_KEY
 from .profile_device import Progress, measure_jobs, store_key
 from .store import MeasurementStore

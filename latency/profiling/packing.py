@@ -22,8 +22,9 @@ from ...errors import BenchmarkOutputError, InvalidInput
 from ...models.graph.graph import Graph
 from ...models.graph.layer import Layer
 from ...models.tflite.schema import BUILTIN_CODES, BUILTIN_NAMES
-from ..kernels.execution import XNNPACK, ExecutionPlan, Runtime, execution_plan
+from ..kernels.execution import ExecutionPlan, execution_plan
 from ..kernels.kernel import HYBRID, Kernel, kernel_graph
+from ..kernels.runtimes import XNNPACK, Runtime
 
 #: Of inputs, outputs and weights in one file: a phone must hold several copies of them.
 MOST_BYTES = 48_000_000

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from ...models.graph.arithmetic import Arithmetic, in_arithmetic
 from ...models.graph.graph import Graph
 from ...models.space import MNASFPN, Space
-from ..kernels.execution import XNNPACK, Runtime, execution_plan
+from ..kernels.execution import execution_plan
 from ..kernels.kernel import Kernel, kernel_graph
+from ..kernels.runtimes import XNNPACK, Runtime
 from ..profile.device_profile import Role
 from .heads import (
     INPUT_SIZE,

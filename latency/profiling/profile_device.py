@@ -19,9 +19,10 @@ from ...android_harness.verdict import measurements
 from ...errors import JobFailed
 from ...models.graph.graph import Graph
 from ...models.tflite.writer import write_tflite
-from ..kernels.execution import XNNPACK, Runtime, execution_plan
+from ..kernels.execution import execution_plan
 from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel, kernel_graph
+from ..kernels.runtimes import XNNPACK, Runtime
 from ..profile.device_profile import (
     CampaignRecord,
     DeviceProfile,
@@ -261,7 +262,7 @@ def measured_profile(
         provenance=info.provenance,
         device=info,
         runtime=plan.runtime.name,
-        measuring=CampaignRecord(
+        campaign=CampaignRecord(
             protocol=protocol.name,
             statistic=_statistic(plan, protocol),
             seed=plan.seed,

@@ -46,8 +46,8 @@ def test_the_bar_was_met(group: str) -> None:
 
 def test_the_result_tells_the_seed_and_the_sessions() -> None:
     text = (OUT / "foreign_models.md").read_text()
-    assert f"seed {RESULT['measuring']['seed']}" in text
-    assert f"{RESULT['measuring']['settings']['rounds']} sessions" in text
+    assert f"seed {RESULT['campaign']['seed']}" in text
+    assert f"{RESULT['campaign']['settings']['rounds']} sessions" in text
 
 
 def row(predicted_ms: float, high_ms: float) -> Row:

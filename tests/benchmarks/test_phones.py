@@ -111,9 +111,9 @@ def test_the_papers_detectors_from_classifiers(data):
     assert abs(found.worst_error) <= 0.08
 
 
-def test_classifiers_from_other_families(data):
+def test_classifiers_from_other_architectures(data):
     """One factor for the version of the runtime, calibrated on all but the one predicted."""
-    rows = pixel1.leave_one_family_out(phones.pixel1_models(data))
+    rows = pixel1.leave_one_architecture_out(phones.pixel1_models(data))
     calibrated = {row.what: row.agreement for row in rows if "one factor" in row.what}
     assert len(calibrated) == 3
     assert all(found.r2.value >= 0.96 for found in calibrated.values())
@@ -162,7 +162,7 @@ def test_the_bundled_profile_is_what_the_data_gives(data):
     assert estimate(graph, bundled).latency_ms == pytest.approx(
         estimate(graph, made).latency_ms, rel=1e-6
     )
-    assert bundled.calibration.error == pytest.approx(made.calibration.error, rel=1e-6)
+    assert bundled.calibration.half_width == pytest.approx(made.calibration.half_width, rel=1e-6)
 
 
 def run(*arguments):
@@ -260,3 +260,10 @@ def test_a_size_that_is_no_number_is_bad_input(tmp_path):
     path.write_text(f"{header}\na,CONV_2D,3,224,112,3,two,32,1\n")
     with pytest.raises(InvalidInput, match="the size 'two', expected a whole number"):
         real_cnns.read_operators(path)
+
+
+def test_one_model_to_test_on_is_too_few(data, tmp_path):
+    _, test = split_file(data / phones.PIXEL1, tmp_path, (0.5, 1.0), most=2)
+    result = run("--train", data / phones.PIXEL1, "--test", test)
+    assert result.exit_code == 2
+    assert "need two models or more, got 1" in result.output

@@ -10,7 +10,7 @@ import pytest
 from mnasfpn.errors import InvalidInput, InvalidProfile
 from mnasfpn.latency.fitting.calibration_fit import fit_calibration
 from mnasfpn.latency.kernels.cache_traffic import (
-    LARGE,
+    MANY_TAPS,
     cold_megabytes,
     family,
     kind_of,
@@ -53,7 +53,7 @@ def test_megabytes_of_tensors_weights_and_windows() -> None:
 
 def test_large_depthwise_windows_are_a_family_of_their_own() -> None:
     assert family(SMALL) == "depthwise_conv"
-    assert family(LARGE_WINDOW) == "depthwise_conv" + LARGE
+    assert family(LARGE_WINDOW) == "depthwise_conv" + MANY_TAPS
     assert kind_of(family(LARGE_WINDOW)) == kind_of(family(SMALL)) == "depthwise_conv"
     known = replace(NOTHING, families={"depthwise_conv": FamilyCalibration(1.5)})
     assert known.family(family(LARGE_WINDOW)).factor == 1.5
@@ -111,7 +111,7 @@ def test_a_law_is_found_again_from_whole_models(chains) -> None:
     assert found.settling_ms == TRUTH.settling_ms
     assert found.families["conv_1x1"].factor == pytest.approx(1.2, rel=0.03)
     assert found.families["conv_1x1"].weights_us_per_mb == pytest.approx(90.0, rel=0.05)
-    assert found.error < 0.01
+    assert found.half_width < 0.01
 
 
 def test_steps_tell_what_few_models_do_not(chains) -> None:
@@ -147,7 +147,9 @@ def test_steps_of_another_plan_are_refused(chains) -> None:
         fit_calibration(chains, list(map(true_ms, chains)), net_us, steps_us)
 
 
-@pytest.mark.parametrize("name", ["intercept_us", "crossing_us_per_mb", "settling_ms", "error"])
+@pytest.mark.parametrize(
+    "name", ["intercept_us", "crossing_us_per_mb", "settling_ms", "half_width"]
+)
 def test_negative_coefficients_are_refused(name: str) -> None:
     with pytest.raises(InvalidProfile, match=f"'{name}' must not be negative, got -1"):
         replace(NOTHING, **{name: -1.0})

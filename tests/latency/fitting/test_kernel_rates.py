@@ -122,14 +122,14 @@ def test_kinds_that_no_model_can_tell_apart_share_their_sum():
 def test_a_kind_that_no_model_has_is_no_regressor():
     """Not to be found in a profile, so that an estimate of it is refused."""
     models = timed(40)
-    regressors = fit_rates(models).regressors(models, error=0.1)
+    regressors = fit_rates(models).regressors(models, half_width=0.1)
     assert set(regressors) == {"conv_1x1", "conv_kxk", "depthwise_conv", "add"}
 
 
 def test_regressors_say_what_the_rates_say():
     models = timed(40)
     found = fit_rates(models)
-    regressors = found.regressors(models, error=0.1)
+    regressors = found.regressors(models, half_width=0.1)
     for model in models[:5]:
         us = sum(float(regressors[k.kind].predict((k,))[0]) for k in model.kernels)
         assert us / 1e3 == pytest.approx(found.predict_ms([model.kernels])[0], rel=1e-9)

@@ -12,7 +12,12 @@ from mnasfpn.latency.fitting.regression import (
     _fit_forest,
     _fit_linear,
 )
-from mnasfpn.latency.kernels.features import FEATURE_NAMES, KERNEL_FEATURES, MONOTONE, matrix
+from mnasfpn.latency.kernels.features import (
+    FEATURE_NAMES,
+    KERNEL_FEATURES,
+    MONOTONE,
+    feature_matrix,
+)
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profile.regressor import Trees
 
@@ -69,24 +74,26 @@ def test_the_interval_holds_new_measurements_about_as_often_as_it_says(
     rng = np.random.default_rng(5)
     truth = latencies(NEW)[:, None] * np.exp(0.02 * rng.standard_normal((len(NEW), 40)))
     ratio = truth / fitted.predict(NEW)[:, None]
-    width = 1 + fitted.regressor.error
+    width = 1 + fitted.regressor.half_width
     assert 0.8 <= ((1 / width <= ratio) & (ratio <= width)).mean() <= 0.99
 
 
 @pytest.mark.parametrize("candidate", [_fit_boosting, _fit_forest], ids=["boosting", "forest"])
 def test_trees_from_their_numbers_equal_scikit_learn(candidate) -> None:
-    x, y = matrix(KERNELS), latencies(KERNELS, noise=0.05)
+    x, y = feature_matrix(KERNELS), latencies(KERNELS, noise=0.05)
     regressor, estimator = candidate(x, y, 3)
     rng = np.random.default_rng(0)
-    anywhere = np.vstack([x, matrix(NEW), rng.uniform(0, x.max(axis=0) * 1.5, (500, x.shape[1]))])
+    anywhere = np.vstack(
+        [x, feature_matrix(NEW), rng.uniform(0, x.max(axis=0) * 1.5, (500, x.shape[1]))]
+    )
     expected = regressor.linear(anywhere) * np.exp(estimator.predict(anywhere))
     np.testing.assert_allclose(regressor.predict_features(anywhere), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("candidate", [_fit_linear, _fit_boosting, _fit_forest])
 def test_more_work_is_never_faster(candidate) -> None:
-    regressor, _ = candidate(matrix(KERNELS), latencies(KERNELS, noise=0.2), 0)
-    start = matrix(NEW)
+    regressor, _ = candidate(feature_matrix(KERNELS), latencies(KERNELS, noise=0.2), 0)
+    start = feature_matrix(NEW)
     for column in np.flatnonzero(MONOTONE):
         latency = regressor.predict_features(start)
         for growth in (1.2, 2.0, 7.0):
@@ -101,7 +108,7 @@ def test_one_wild_measurement_does_not_move_the_linear_model() -> None:
     clean = latencies(KERNELS)
     wild = clean.copy()
     wild[7] *= 30
-    x = matrix(KERNELS)
+    x = feature_matrix(KERNELS)
     before, after = (_fit_linear(x, y, 0)[0].predict_features(x) for y in (clean, wild))
     others = np.arange(len(x)) != 7
     assert np.abs(after / before - 1)[others].max() < 0.02

@@ -47,7 +47,7 @@ def test_a_common_factor_takes_one_measurement():
     assert found.common == pytest.approx(1.7)
     assert found.factors == pytest.approx(factors)
     assert found.factor("never seen") == pytest.approx(1.7)
-    assert found.error == np.inf
+    assert found.half_width == np.inf
 
 
 def test_factors_of_kinds_are_found_where_they_differ():
@@ -103,7 +103,7 @@ def test_the_interval_covers_what_was_not_measured():
     parts, others = models(20, 4), models(200, 5)
     found = fit_transfer(parts, latencies(parts, factors, noise=0.05))
     ratio = latencies(others, factors, noise=0.05, seed=6) / [found.predict(m) for m in others]
-    assert np.mean(np.abs(np.log(ratio)) <= np.log(1 + found.error)) > 0.8
+    assert np.mean(np.abs(np.log(ratio)) <= np.log(1 + found.half_width)) > 0.8
 
 
 @pytest.mark.parametrize(

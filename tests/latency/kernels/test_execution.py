@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput
-from mnasfpn.latency.kernels.execution import BUILTIN, execution_plan, runtime_named
+from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import DTYPE_BYTES, Kernel, kernel_graph
+from mnasfpn.latency.kernels.runtimes import BUILTIN, runtime_named
 from mnasfpn.latency.profiling.heads import head_graph, random_heads, space_kernels
 from mnasfpn.latency.profiling.sampled_networks import random_networks
 from mnasfpn.models.graph.arithmetic import Arithmetic, in_arithmetic, int8_graph

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.errors import InvalidProfile
+from mnasfpn.latency.estimate.estimate import estimate
 from mnasfpn.latency.profile.device_profile import (
     DeviceProfile,
     from_json,
@@ -13,6 +14,9 @@ from mnasfpn.latency.profile.device_profile import (
     save_profile,
     to_json,
 )
+from mnasfpn.latency.profiling.heads import head_graph
+
+SCHEMA_2 = Path(__file__).with_name("schema_2.json")
 
 
 def test_a_profile_comes_back_as_it_was(fitted: DeviceProfile, tmp_path: Path) -> None:
@@ -26,9 +30,9 @@ def test_rows_stand_on_lines_of_their_own(fitted: DeviceProfile) -> None:
         assert sum(json.dumps(row.kernel) in line for line in lines) == 1
 
 
-def damaged(profile: DeviceProfile, path: str, value: object) -> str:
-    """The profile's JSON with one field changed; ``...`` takes it away."""
-    document = json.loads(to_json(profile))
+def damaged(text: str, path: str, value: object) -> str:
+    """A profile's JSON with one field changed; ``...`` takes it away."""
+    document = json.loads(text)
     *parents, last = [int(key) if key.isdigit() else key for key in path.split(".")]
     place = document
     for key in parents:
@@ -43,7 +47,7 @@ def damaged(profile: DeviceProfile, path: str, value: object) -> str:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("schema", 99, "schema 99, this version of mnasfpn reads 2"),
+        ("schema", 99, "schema 99, this version of mnasfpn reads 2 and 3; make it again"),
         ("schema", ..., "missing required field `schema`"),
         ("device", ..., "missing required field `device`"),
         ("device.cores", "big", r"\$\.device\.cores"),
@@ -58,21 +62,54 @@ def damaged(profile: DeviceProfile, path: str, value: object) -> str:
         ("regressors.conv_1x1.coefficients", [1.0], r"Expected `object`.*coefficients"),
         ("regressors.conv_1x1.coefficients", {"colour": 1.0}, r"unknown features colour; known"),
         ("regressors.conv_1x1.coefficients", {"pixels": -1.0}, r"must not be negative"),
-        ("regressors.conv_1x1.error", -0.1, "must not be negative"),
-        ("calibration.error", -0.1, "'error' must not be negative"),
+        ("regressors.conv_1x1.half_width", -0.1, "must not be negative"),
+        ("calibration.half_width", -0.1, "'half_width' must not be negative"),
         ("calibration.coverage", 90, "'coverage' is a probability, got 90"),
         ("dispatch_us", -2.0, "'dispatch_us' must not be negative"),
     ],
 )
 def test_a_damaged_profile_names_the_field(fitted, path, value, message) -> None:
     with pytest.raises(InvalidProfile, match=message):
-        from_json(damaged(fitted, path, value))
+        from_json(damaged(to_json(fitted), path, value))
+
+
+def test_a_profile_of_schema_2_says_what_it_said_then(tmp_path: Path) -> None:
+    """Cut from one that version 0.1.0 wrote; the milliseconds are what that version answered."""
+    profile = load_profile(SCHEMA_2)
+    assert profile.campaign.protocol == "simulated"
+    head = profile.heads[0]
+    found = estimate(head_graph(head.genotype, head.channels, head.input_size), profile)
+    then = (1.853736209614082, 1.7507135005495265, 1.962821406104289)
+    assert (found.latency_ms, found.low_ms, found.high_ms) == pytest.approx(then, rel=1e-12)
+    save_profile(profile, tmp_path / "p.json")
+    assert json.loads((tmp_path / "p.json").read_text())["schema"] == 3
+    assert load_profile(tmp_path / "p.json") == profile
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("regressors.add.error", -0.1, r"'half_width' must not be negative.*\$\.regressors"),
+        ("regressors.add.error", ..., "missing required field `half_width`"),
+        ("regressors", [1], r"Expected `object`.*\$\.regressors"),
+        ("measuring", ..., "missing required field `campaign`"),
+        ("table.3.latency_us", "fast", r"\$\.table\[3\]\.latency_us"),
+    ],
+)
+def test_a_damaged_profile_of_schema_2_names_the_field_too(path, value, message) -> None:
+    with pytest.raises(InvalidProfile, match=message):
+        from_json(damaged(SCHEMA_2.read_text(), path, value))
+
+
+def test_a_profile_of_schema_2_that_was_not_fitted_opens() -> None:
+    text = damaged(SCHEMA_2.read_text(), "calibration", None)
+    assert from_json(damaged(text, "regressors", {})).calibration is None
 
 
 def test_a_kernel_with_two_rows_is_refused(fitted: DeviceProfile) -> None:
     rows = json.loads(to_json(fitted))["table"]
     with pytest.raises(InvalidProfile, match="two rows"):
-        from_json(damaged(fitted, "table", [*rows, rows[0]]))
+        from_json(damaged(to_json(fitted), "table", [*rows, rows[0]]))
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "profile", '{"schema": 2}', "\x00\x01"])

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.android_harness.measurement import DeviceInfo
-from mnasfpn.latency.fitting.validation import Agreement, Figure, HeldOutModel, Validation
 from mnasfpn.latency.profile.calibration import Calibration, FamilyCalibration
 from mnasfpn.latency.profile.device_profile import (
     CampaignRecord,
@@ -20,11 +19,12 @@ from mnasfpn.latency.profile.device_profile import (
 )
 from mnasfpn.latency.profile.regressor import Regressor, Trees
 from mnasfpn.latency.profile.table import MeasuredKernel
+from mnasfpn.latency.profile.validation import Agreement, Figure, HeldOutModel, Validation
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "device-profile.md"
 SECTIONS: dict[str, type] = {
     "device": DeviceInfo,
-    "measuring": CampaignRecord,
+    "campaign": CampaignRecord,
     "table": MeasuredKernel,
     "heads": MeasuredHead,
     "networks": MeasuredNetwork,

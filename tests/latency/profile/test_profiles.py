@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scipy.stats import binomtest
 
 from mnasfpn.errors import InvalidProfile
-from mnasfpn.latency.profile.device_profile import DeviceProfile, from_json, save_profile, to_json
+from mnasfpn.latency.profile.device_profile import (
+    DeviceProfile,
+    from_json,
+    save_profile,
+    to_json,
+)
 from mnasfpn.latency.profiles import bundled, open_profile
 from mnasfpn.report.summary import FIGURES, validation_rows
 
@@ -63,3 +69,7 @@ def test_a_validation_is_told_in_rows(fitted: DeviceProfile) -> None:
     worst = max(errors, key=lambda name: abs(errors[name]))
     assert rows["largest error"][0] == f"{errors[worst]:+.1%}"
     assert rows["largest error"][1].startswith(f"{worst}: ")
+    inside = round(validation.interval_coverage * len(validation.points))
+    low, high = binomtest(inside, len(validation.points)).proportion_ci(method="wilson")
+    assert rows["inside their interval"][0] == f"{validation.interval_coverage:.1%}"
+    assert rows["inside their interval"][1] == f"{low:.1%} to {high:.1%}"

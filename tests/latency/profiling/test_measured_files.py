@@ -12,8 +12,8 @@ from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import Run, Status
 from mnasfpn.android_harness.protocol import MeasuringProtocol
 from mnasfpn.errors import InvalidInput, StableDeviceError
-from mnasfpn.latency.kernels.execution import BUILTIN
 from mnasfpn.latency.kernels.kernel import kernel_graph
+from mnasfpn.latency.kernels.runtimes import BUILTIN
 from mnasfpn.latency.profiling.measured_files import measure_files
 from mnasfpn.latency.profiling.plan import SENTINEL, SENTINEL_KEY, ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import store_key

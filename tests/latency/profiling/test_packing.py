@@ -11,8 +11,9 @@ from mnasfpn.android_harness.host.native_build import find_compiler, litert_libr
 from mnasfpn.android_harness.host.operator_profile import XNNPACK_NAMES, op_profile
 from mnasfpn.android_harness.measurement import OpTiming
 from mnasfpn.errors import BenchmarkOutputError, InvalidInput, StableDeviceError
-from mnasfpn.latency.kernels.execution import BUILTIN, XNNPACK, Runtime, execution_plan
+from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel, kernel_graph
+from mnasfpn.latency.kernels.runtimes import BUILTIN, XNNPACK, Runtime
 from mnasfpn.latency.profiling.heads import head_graph, random_heads, space_kernels
 from mnasfpn.latency.profiling.packing import MOST_BYTES, Pack, pack, step_latencies_us
 from mnasfpn.latency.profiling.sampled_kernels import general_kernels

@@ -237,7 +237,7 @@ def test_what_could_not_be_measured_is_in_the_profile_with_the_reason(
         profile = profile_device(
             CannotRun(synthetic(tiny_plan), kernel), tiny_plan, store, protocol
         )
-    assert profile.measuring.failed == {kernel: "no memory"}
+    assert profile.campaign.failed == {kernel: "no memory"}
     assert kernel not in {row.kernel for row in profile.table}
 
 
@@ -250,5 +250,5 @@ def test_a_device_without_a_name_goes_by_its_processor(
     with MeasurementStore(tmp_path / "m.db") as store:
         profile = profile_device(device, tiny_plan, store, protocol)
     assert profile.name == f"Some CPU @ 2 GHz ({known.serial})"
-    assert profile.measuring.failed == {}
-    assert profile.measuring.statistic.startswith(f"{protocol.quantile:g} quantile of")
+    assert profile.campaign.failed == {}
+    assert profile.campaign.statistic.startswith(f"{protocol.quantile:g} quantile of")

@@ -142,7 +142,7 @@ def test_operators_divide_the_latency_of_calibration_heads(
         expected_us = 1e3 * head.latency_ms * alone_us / alone_us.sum()
         np.testing.assert_allclose(head.steps_us, expected_us, rtol=1e-9)
     assert not any(head.steps_us for head in profile.heads_for("validation"))
-    assert not profile.measuring.failed
+    assert not profile.campaign.failed
     fitted = fit(profile)
     assert fitted.validation is not None
     assert fitted.validation.accuracy.within_10.value == 1

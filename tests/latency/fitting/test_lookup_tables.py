@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from mnasfpn.benchmarks.phones.classifiers import lut_entry
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.estimate.estimate import Estimator, estimate
-from mnasfpn.latency.fitting.luts import (
+from mnasfpn.latency.fitting.lookup_tables import (
     lut_from_profile,
     parse_entry,
     profile_from_lut,

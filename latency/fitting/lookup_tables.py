@@ -29,18 +29,19 @@ from ...models.graph.builder import GraphBuilder
 from ...models.graph.graph import Graph
 from ...storage.atomic import write_atomically
 from ..estimate.estimate import Estimator
-from ..kernels.execution import BUILTIN, Runtime, execution_plan
+from ..kernels.execution import execution_plan
+from ..kernels.runtimes import BUILTIN, Runtime
 from ..profile.calibration import Calibration
 from ..profile.device_profile import CampaignRecord, DeviceProfile
 from ..profile.table import MeasuredKernel
-from .intervals import COVERAGE, conformal_error
-from .kernel_rates import TimedModel, fit_rates
+from .held_out import every_fifth
+from .intervals import COVERAGE, conformal_half_width
+from .kernel_rates import TimedModel, fit_rates, predict_held_out
 
-BLOCK = "expanded_conv"
-LAYERS = ("Conv", "Conv_1", "Conv_2", "Logits", "AvgPool2D", BLOCK)
+EXPANDED = "expanded_conv"
+LAYERS = ("Conv", "Conv_1", "Conv_2", "Logits", "AvgPool2D", EXPANDED)
 LEAST_BLOCKS = 10
-FOLDS = 5
-STATISTICS = ("mean", "std", "count")
+ROW_STATISTICS = ("mean", "std", "count")
 NORMAL_90 = 1.645  # standard deviations of a 90 % interval
 NORM = BatchNorm()
 
@@ -77,10 +78,11 @@ class LutEntry:
         if self.layer not in LAYERS:
             raise InvalidInput(f"no layer is called {self.layer!r}; known: {', '.join(LAYERS)}")
         block = (self.expand, self.kernel, self.stride, self.idskip)
-        if (self.layer == BLOCK) != (None not in block) or (self.se is None) != (self.hs is None):
+        one_of_two = (self.se is None) != (self.hs is None)
+        if (self.layer == EXPANDED) != (None not in block) or one_of_two:
             raise InvalidInput(
-                f"{BLOCK} has expand, kernel, stride and idskip (and se and hs, or neither), other "
-                f"layers have none; got {self.layer} with {block}, {(self.se, self.hs)}"
+                f"{EXPANDED} has expand, kernel, stride and idskip (and se and hs, or neither), "
+                f"other layers have none; got {self.layer} with {block}, {(self.se, self.hs)}"
             )
         if len(self.input) != 3 or min((*self.input, *self.output)) < 1:
             raise InvalidInput(f"shapes are HxWxC, positive; got {self.input} -> {self.output}")
@@ -94,7 +96,7 @@ class LutEntry:
     def key(self) -> str:
         """As the table spells it; :func:`parse_entry` reads it back."""
         parts = [self.layer, f"input:{_dims(self.input)}", f"output:{_dims(self.output)}"]
-        for name in _OPTIONS:
+        for name in _BLOCK_OPTIONS:
             value = getattr(self, name)
             if value is not None:
                 parts.append(f"{name}:{value}")
@@ -113,7 +115,7 @@ class LutEntry:
         x = builder.input("input", (1, *self.input))
         if self.layer == "AvgPool2D":
             return None
-        if self.layer == BLOCK:
+        if self.layer == EXPANDED:
             return builder.graph((self._block(builder, x, fuse_relu6),))
         if self.layer == "Logits":
             x = builder.unary("pool", "global_average_pool", x)
@@ -154,11 +156,11 @@ def _squeeze_excite(builder: GraphBuilder, x: str) -> str:
     return builder.mul("squeeze/mul", x, builder.unary("squeeze/sixth", "mul", y, constant=1 / 6))
 
 
-_OPTIONS = ("expand", "kernel", "stride", "idskip", "se", "hs")
-_SHAPE = r"\d+(?:x\d+)*"
-_KEY = re.compile(
-    rf"(?P<layer>\w+)-input:(?P<input>{_SHAPE})-output:(?P<output>{_SHAPE})"
-    + "".join(rf"(?:-{name}:(?P<{name}>\d+))?" for name in _OPTIONS)
+_BLOCK_OPTIONS = ("expand", "kernel", "stride", "idskip", "se", "hs")
+_DIMENSIONS = r"\d+(?:x\d+)*"
+_KEY_PATTERN = re.compile(
+    rf"(?P<layer>\w+)-input:(?P<input>{_DIMENSIONS})-output:(?P<output>{_DIMENSIONS})"
+    + "".join(rf"(?:-{name}:(?P<{name}>\d+))?" for name in _BLOCK_OPTIONS)
 )
 
 
@@ -173,20 +175,20 @@ def parse_entry(key: object, statistics: object) -> LutEntry:
         InvalidInput: the key describes no layer, or mean, std or count is missing or impossible;
             the message names the key.
     """
-    found = _KEY.fullmatch(key) if isinstance(key, str) else None
+    found = _KEY_PATTERN.fullmatch(key) if isinstance(key, str) else None
     if found is None:
         raise InvalidInput(
             f"{key!r} describes no layer; expected for example "
             "'expanded_conv-input:112x112x16-output:56x56x24-expand:3-kernel:3-stride:2-idskip:0'"
         )
     numbers = statistics if isinstance(statistics, dict) else {}
-    wrong = [name for name in STATISTICS if not _is_number(numbers.get(name))]
+    wrong = [name for name in ROW_STATISTICS if not _is_number(numbers.get(name))]
     if wrong:
         raise InvalidInput(
             f"{key!r} needs numbers for mean, std and count; {', '.join(wrong)} is missing or no "
             f"number in {statistics!r}"
         )
-    options = {name: int(found[name]) for name in _OPTIONS if found[name] is not None}
+    options = {name: int(found[name]) for name in _BLOCK_OPTIONS if found[name] is not None}
     try:
         return LutEntry(
             layer=found["layer"],
@@ -277,8 +279,8 @@ def profile_from_lut(
         raise InvalidInput(
             f"a profile needs at least {LEAST_BLOCKS} blocks, this table has {len(models)}"
         )
-    error = _held_out_error(models)
-    regressors = fit_rates(models).regressors(models, error)
+    half_width = _held_out_half_width(models)
+    regressors = fit_rates(models).regressors(models, half_width)
     return DeviceProfile(
         name=name,
         provenance=provenance,
@@ -292,7 +294,7 @@ def profile_from_lut(
             provenance=provenance,
         ),
         runtime=runtime.name,
-        measuring=CampaignRecord("look-up table", "mean as in the table", 0),
+        campaign=CampaignRecord("look-up table", "mean as in the table", 0),
         dispatch_us=0.0,
         table=tuple(rows),
         regressors=regressors,
@@ -300,21 +302,17 @@ def profile_from_lut(
             families={},
             models=len(models),
             shrinkage=0.0,
-            error=error,
+            half_width=half_width,
             coverage=COVERAGE,
         ),
         sources=sources,
     )
 
 
-def _held_out_error(models: Sequence[TimedModel]) -> float:
-    predicted = np.empty(len(models))
-    for fold in range(FOLDS):
-        kept = [model for i, model in enumerate(models) if i % FOLDS != fold]
-        held_out = [model.kernels for model in models[fold::FOLDS]]
-        predicted[fold::FOLDS] = fit_rates(kept).predict_ms(held_out)
+def _held_out_half_width(models: Sequence[TimedModel]) -> float:
+    predicted = predict_held_out(models, every_fifth(len(models)), fit_rates)
     measured = np.asarray([model.latency_ms for model in models])
-    return conformal_error(np.maximum(predicted, measured / 1e3), measured)
+    return conformal_half_width(np.maximum(predicted, measured / 1e3), measured)
 
 
 def lut_from_profile(profile: DeviceProfile, blocks: Iterable[LutEntry]) -> tuple[LutEntry, ...]:

@@ -1,0 +1,92 @@
+"""Runtimes: which operators a delegate takes, and what is fused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...errors import InvalidInput
+from ...models.graph.layer import Layer
+from .kernel import HYBRID, WINDOWED
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Which operators a delegate takes, and whether it fuses neighbours.
+
+    Args:
+        name: as a profile stores it.
+        delegated: operators handed to the delegate, by the type of the kernel.
+        fuses: pads and activations that stand alone join the operator they belong to.
+    """
+
+    name: str
+    delegated: dict[str, frozenset[str]]
+    fuses: bool
+
+    def delegates(self, layer: Layer) -> bool:
+        """Whether the delegate takes this layer.
+
+        Of pools, only those that skip no pixel; of concatenations, those of up to five tensors.
+        """
+        if layer.op == "concat" and len(layer.inputs) > MOST_CONCATENATED:
+            return False
+        if layer.op in ("max_pool", "average_pool"):
+            window, stride = layer.attributes.window, layer.attributes.stride
+            if stride[0] > window[0] or stride[1] > window[1]:
+                return False
+        return layer.op in self.delegated.get(kernel_dtype(layer), ())
+
+
+MOST_CONCATENATED = 5
+
+# Read off the interpreter's plan for every operator our writer knows: nearest resizing stays with
+# the interpreter, and so does anything foreign.
+_FLOAT = frozenset(
+    (
+        *WINDOWED,
+        *("fully_connected", "global_average_pool", "global_max_pool", "resize_bilinear"),
+        *("add", "sub", "mul", "relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
+        *("concat", "reshape", "pad", "dequantize"),
+    )
+)
+_INTEGER = _FLOAT - {
+    "average_pool",
+    "relu",
+    "relu6",
+    "hard_swish",
+    "softmax",
+    "prelu",
+    "dequantize",
+} | {"quantize", "requantize"}
+XNNPACK = Runtime(
+    "xnnpack",
+    {
+        "float32": _FLOAT,
+        **dict.fromkeys(("int8", "uint8"), _INTEGER),
+        HYBRID: frozenset(("conv", "fully_connected")),
+    },
+    fuses=True,
+)
+BUILTIN = Runtime("builtin", {}, fuses=False)
+RUNTIMES = {runtime.name: runtime for runtime in (XNNPACK, BUILTIN)}
+
+
+def runtime_named(name: str) -> Runtime:
+    """The runtime of that name.
+
+    Raises:
+        InvalidInput: none is called so; the message lists those that are.
+    """
+    try:
+        return RUNTIMES[name]
+    except KeyError:
+        raise InvalidInput(f"no runtime is called {name!r}; known: {', '.join(RUNTIMES)}") from None
+
+
+def kernel_dtype(layer: Layer) -> str:
+    """The type of a layer's kernel.
+
+    float16 weights are unpacked once, when a model is loaded: their kernels are float32's.
+    """
+    whole = layer.attributes.weights_dtype.startswith(("int", "uint"))
+    return HYBRID if whole and layer.dtype == "float32" else layer.dtype
