@@ -15,72 +15,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ..latency.profiling.plan import ProfilingPlan
     from ..models.evaluation.coco_metrics import MeanPrecision
     from ..models.export.convert import Precision
     from ..models.export.verify import ExportReport
-    from ..models.graph.arithmetic import Arithmetic
     from ..models.graph.weights import Weights
     from ..models.training.run_folder import TrainingRun
 
 Progress = Callable[[int, int, str], None]
-
-KERNELS_PER_NETWORK = 16  # of --general: a random network to calibrate on for so many kernels
-
-
-def profiling_plan(
-    device: str,
-    space: str = "mnasfpn",
-    input_size: int = 320,
-    calibration_heads: int = 24,
-    validation_heads: int = 40,
-    runtime: str = "xnnpack",
-    kernels: str = "auto",
-    seed: int = 0,
-    general: int = 0,
-    arithmetic: str = "float32",
-    operators: str = "auto",
-) -> ProfilingPlan:
-    """What `mnasfpn profile` measures, from its options.
-
-    Raises:
-        InvalidInput: ``arithmetic`` has a word that is none, or lacks float32.
-    """
-    from ..android_harness.host.operator_profile import obstacle
-    from ..latency.kernels.execution import runtime_named
-    from ..latency.profiling.plan import ProfilingPlan
-    from ..models.published import published
-    from ..search.search_space import search_space
-
-    whole = replace(published("mobilenetv2-mnasfpn"), input_size=input_size)
-    return ProfilingPlan(
-        space=search_space(space).space,
-        detectors=(whole.graph(),),
-        general=general,
-        networks=general // KERNELS_PER_NETWORK,
-        arithmetics=_arithmetics(arithmetic),
-        seed=seed,
-        calibration_heads=calibration_heads,
-        validation_heads=validation_heads,
-        input_size=input_size,
-        runtime=runtime_named(runtime),
-        packed=kernels == "packed" or (kernels == "auto" and device != "host"),
-        by_operator=operators == "yes"
-        or (operators == "auto" and device == "host" and obstacle() is None),
-    )
-
-
-def _arithmetics(text: str) -> tuple[Arithmetic, ...]:
-    from ..models.graph.arithmetic import ARITHMETICS
-
-    words = [word.strip() for word in text.split(",")]
-    found = tuple(each for each in ARITHMETICS if each in words)
-    if len(found) < len(words) or "float32" not in found:
-        raise InvalidInput(
-            f"--arithmetic takes float32, with commas between it and more of "
-            f"{', '.join(ARITHMETICS[1:])}; got {text!r}"
-        )
-    return found
 
 
 def named_detector(text: str) -> Detector:

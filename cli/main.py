@@ -126,16 +126,18 @@ def profile(
     from ..android_harness.devices import opened
     from ..latency.profile.device_profile import save_profile
     from ..latency.profiling.profile_device import profile_device
+    from ..latency.profiling.profile_options import ProfileOptions
+    from ..latency.profiling.session import Session
     from ..latency.profiling.store import MeasurementStore
-    from .jobs import profiling_plan
 
-    plan = profiling_plan(device, **asked)
+    plan = ProfileOptions(device, **asked).plan()
     with (
         opened(device, binary) as target,
         MeasurementStore(store or out.with_suffix(".db")) as runs,
         progress(f"profiling {device}", quiet=as_json) as report,
     ):
-        result = profile_device(target, plan, runs, progress=report)
+        session = Session(target, runs, seed=plan.seed, runtime=plan.runtime, progress=report)
+        result = profile_device(session, plan)
     save_profile(result, out)
     summary = {
         "profile": str(out),

@@ -9,17 +9,18 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from mnasfpn.benchmarks.packed_kernels import judged
-from mnasfpn.benchmarks.virtual_phone import Asked, check
-from mnasfpn.cli.jobs import profiling_plan
+from mnasfpn.benchmarks.virtual_phone import check
 from mnasfpn.latency.fitting.fit import fit
 from mnasfpn.latency.profile.device_profile import load_profile
-from mnasfpn.latency.profiling.plan import SENTINEL_KEY
+from mnasfpn.latency.profiling.profile_options import ProfileOptions
+from mnasfpn.latency.profiling.session import SENTINEL_KEY
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.tests.android_harness.phone.adbd_phone import Phone
 from mnasfpn.tests.android_harness.phone.virtual_arm import (
@@ -35,9 +36,9 @@ if missing := what_is_missing():
     pytest.skip(missing, allow_module_level=True)
 
 #: The smallest thing the command can be asked for: one pack, and ten heads of a tiny image.
-SMALL = Asked("auto", input_size=64, calibration_heads=5, validation_heads=5)
-PLAN = profiling_plan("any phone", input_size=64, calibration_heads=5, validation_heads=5)
-KEYS = {*PLAN.graphs(), *(packed.key for packed in PLAN.packs())}
+SMALL = ProfileOptions(device="phone", input_size=64, calibration_heads=5, validation_heads=5)
+PLAN = SMALL.plan()
+KEYS = {*PLAN.graphs, *(packed.key for packed in PLAN.packs)}
 
 
 class Row(NamedTuple):
@@ -69,9 +70,10 @@ def start(adb_server: int, tmp_path: Path) -> Iterator[Start]:
 
 
 def command(serial: str, cpu: VirtualCpu, out: Path, store: Path) -> subprocess.Popen[str]:
-    words = ("--device", serial, "--binary", make_launcher(cpu), "--out", out, "--store", store)
+    asked = replace(SMALL, device=serial)
+    words = ("--binary", make_launcher(cpu), "--out", out, "--store", store)
     return subprocess.Popen(
-        [sys.executable, "-m", "mnasfpn", "profile", *map(str, words), *SMALL.options],
+        [sys.executable, "-m", "mnasfpn", "profile", *asked.words, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
