@@ -131,8 +131,10 @@ def is_valid(
     key: str, runs: Mapping[str, Sequence[Run]], protocol: MeasuringProtocol, sentinel_key: str
 ) -> bool:
     """Whether the runs of one model are enough, beside the sentinel's among them."""
-    verdict = judge(runs.get(key, ()), protocol, runs.get(sentinel_key, ()))
-    return verdict.status is Status.VALID
+    of_key = runs.get(key, ())
+    if len(of_key) < protocol.rounds:  # as most are that are asked about: no need to judge them
+        return False
+    return judge(of_key, protocol, runs.get(sentinel_key, ())).status is Status.VALID
 
 
 def disturbances(
