@@ -148,12 +148,7 @@ def named(text: str | None) -> dict[str, Path | None]:
     return {name: Path(folder).absolute(), THIS: None}
 
 
-@click.group()
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="profile_overhead")
+@command
 @click.option("--beside", help="NAME=FOLDER of another version to measure in turns with this one.")
 @click.option("--repeats", default=5, show_default=True, help="Of all commands.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")

@@ -106,12 +106,7 @@ def profiled(asked: ProfileOptions, program: Path, folder: Path) -> tuple[Device
         return fitted, judged(fitted, asked.plan(), runs)
 
 
-@click.group()
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="virtual_phone")
+@command
 @click.option("--cpu", type=click.Choice(CPUS), default=CPUS[0], help="Kind of phone.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder of the runs: resumable.")
