@@ -14,7 +14,6 @@ from ...models.space import MNASFPN_SPACES
 from ..kernels.execution import runtime_named
 from .plan import ProfilingPlan
 
-DETECTOR = "mobilenetv2-mnasfpn"  # whose kernels are measured too: the paper's own
 KERNELS_PER_NETWORK = 16  # of ``general``: a random network to calibrate on for so many kernels
 
 
@@ -65,7 +64,7 @@ class ProfileOptions:
         Raises:
             InvalidInput: an unknown runtime, or an arithmetic that is none.
         """
-        detector = replace(published(DETECTOR), input_size=self.input_size)
+        detector = replace(published("mobilenetv2-mnasfpn"), input_size=self.input_size)
         return ProfilingPlan(
             space=MNASFPN_SPACES[self.space],
             detectors=(detector.graph(),),
