@@ -5,14 +5,14 @@ from __future__ import annotations
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import InvalidInput, StableDeviceError, TransientDeviceError
 from .device import Device, Job, RunSettings
-from .measurement import Run, Status, Telemetry
+from .measurement import Run, Telemetry
 from .protocol import MeasuringProtocol
-from .verdict import condensed, judge
+from .verdict import condensed, is_valid
 
 #: How often a resting device is asked for its temperature.
 COOLDOWN_POLL_S = 5.0
@@ -48,14 +48,14 @@ def campaign(
         TransientDeviceError: the device did not come back within the protocol's retries.
         StableDeviceError: the device cannot go on.
     """
-    _check_keys(jobs, sentinel)
+    check_keys(job.key for job in (*jobs, sentinel))
     settings = settings or protocol.run_settings()
     runs: defaultdict[str, list[Run]] = defaultdict(list)
     for key, stored in (already or {}).items():
         runs[key] += [condensed(run, protocol) for run in stored]
     start = 1 + max((run.round for stored in runs.values() for run in stored), default=-1)
     errors: Counter[str] = Counter()
-    pending = [job for job in jobs if not _valid(job, runs, protocol, sentinel)]
+    pending = [job for job in jobs if not is_valid(job.key, runs, protocol, sentinel.key)]
     if not pending:
         return
     rest_c = _hottest_c(device.telemetry())
@@ -69,7 +69,8 @@ def campaign(
         pending = [
             job
             for job in pending
-            if errors[job.key] < protocol.error_runs and not _valid(job, runs, protocol, sentinel)
+            if errors[job.key] < protocol.error_runs
+            and not is_valid(job.key, runs, protocol, sentinel.key)
         ]
         if not pending:
             return
@@ -150,15 +151,13 @@ def _hottest_c(telemetry: Telemetry) -> float | None:
     return max(readable, default=None)
 
 
-def _valid(
-    job: Job, runs: Mapping[str, Sequence[Run]], protocol: MeasuringProtocol, sentinel: Job
-) -> bool:
-    verdict = judge(runs.get(job.key, ()), protocol, runs.get(sentinel.key, ()))
-    return verdict.status is Status.VALID
+def check_keys(keys: Iterable[str]) -> None:
+    """Keys of the jobs of a campaign, the sentinel's among them.
 
-
-def _check_keys(jobs: Sequence[Job], sentinel: Job) -> None:
-    repeated = [key for key, n in Counter(job.key for job in (*jobs, sentinel)).items() if n > 1]
+    Raises:
+        InvalidInput: two are the same.
+    """
+    repeated = [key for key, n in Counter(keys).items() if n > 1]
     if repeated:
         raise InvalidInput(
             f"{len(repeated)} keys name more than one job, {repeated[0]!r} first; expected a key "

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import DeviceError, InvalidInput
 from .device import Device
+from .measurement import HOST
 
 if TYPE_CHECKING:
     from .phone.adb import ListedDevice
 
-HOST = "host"
 ONLY_PHONE = "phone"
 
 

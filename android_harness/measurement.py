@@ -10,6 +10,7 @@ from ..errors import InvalidInput
 
 Provenance = Literal["measured", "published", "simulated"]
 UNREADABLE = "unreadable"
+HOST = "host"  # serial of this PC
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,7 @@ class DeviceInfo:
     """Everything that must agree between two measurements before they may be compared.
 
     Args:
-        serial: adb serial, or ``host``.
+        serial: adb serial, or ``HOST``.
         model, soc, os, abi: as the device names them, or ``unreadable``.
         runtime: name and version of what executed the model, e.g. ``ai-edge-litert 2.3.0 XNNPACK``.
         cores: CPU numbers the process was pinned to; empty where pinning is not possible.

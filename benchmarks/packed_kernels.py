@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import click
 
-from ..android_harness.device import Device
 from ..android_harness.host.host import HostDevice
-from ..android_harness.protocol import MeasuringProtocol, protocol_for
 from ..cli.console import command, progress
 from ..latency.fitting.fit import fit
 from ..latency.profile.device_profile import DeviceProfile
 from ..latency.profile.validation import Validation
 from ..latency.profiling.plan import ProfilingPlan
 from ..latency.profiling.profile_device import profile_device
+from ..latency.profiling.profile_options import ProfileOptions
+from ..latency.profiling.session import Session
 from ..latency.profiling.store import MeasurementStore
 from ..storage.atomic import write_atomically
 
 OUT = Path(__file__).parent / "results"
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
@@ -59,15 +56,9 @@ MARKDOWN_HEADER = (
 )
 
 
-def measure(
-    device: Device,
-    plan: ProfilingPlan,
-    store: MeasurementStore,
-    protocol: MeasuringProtocol,
-    watch: Progress,
-) -> Way:
+def measure(session: Session, plan: ProfilingPlan) -> Way:
     """Measure a plan's kernels and heads, and tell what the kernels took and are good for."""
-    return judged(fit(profile_device(device, plan, store, protocol, watch)), plan, store)
+    return judged(fit(profile_device(session, plan)), plan, session.store)
 
 
 def judged(fitted: DeviceProfile, plan: ProfilingPlan, store: MeasurementStore) -> Way:
@@ -77,7 +68,7 @@ def judged(fitted: DeviceProfile, plan: ProfilingPlan, store: MeasurementStore) 
         plan: only its kernels and how they were measured are looked at.
     """
     assert fitted.validation
-    files = [packed.key for packed in plan.packs()] or [each.signature for each in plan.kernels()]
+    files = [packed.key for packed in plan.packs] or [each.signature for each in plan.kernels]
     name = "packed" if plan.packed else "one file each"
     seconds = store.device_s(fitted.device, frozenset(files))
     return Way(name, len(files), seconds, fitted.validation)
@@ -106,12 +97,13 @@ def main(
     """One file per kernel against packed kernels, on this PC."""
     device = HostDevice()
     info = device.describe()
-    plan = ProfilingPlan(calibration_heads=calibration, validation_heads=validation)
-    with MeasurementStore(store) as measurements, progress("measuring", quiet=as_json) as watch:
-        ways = [
-            measure(device, way, measurements, protocol_for(info), watch)
-            for way in (plan, replace(plan, packed=True))
-        ]
+    asked = ProfileOptions(
+        calibration_heads=calibration, validation_heads=validation, operators="no"
+    )
+    plan = replace(asked.plan(), detectors=())
+    with MeasurementStore(store) as runs, progress("measuring", quiet=as_json) as watch:
+        session = Session(device, runs, progress=watch)
+        ways = [measure(session, way) for way in (plan, replace(plan, packed=True))]
     notes = [
         f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}), "
         f"{validation} held-out heads of the MnasFPN space at 320x320, calibrated on "

@@ -23,10 +23,10 @@ from ..latency.profile.calibration import Calibration
 from ..latency.profile.device_profile import DeviceProfile
 from ..latency.profile.validation import Agreement
 from ..latency.profiling.heads import head_graph
-from ..latency.profiling.plan import ProfilingPlan
 from ..latency.profiling.profile_device import profile_device
+from ..latency.profiling.profile_options import ProfileOptions
+from ..latency.profiling.session import Session
 from ..latency.profiling.store import MeasurementStore
-from ..models.published import published
 from ..report.summary import validation_rows
 from ..storage.atomic import write_atomically
 
@@ -110,14 +110,13 @@ def markdown(profile: DeviceProfile, found: dict[str, Agreement]) -> str:
 @click.option("--seed", default=0, show_default=True, help="Other heads, and another order.")
 def main(store: Path, out: Path, seed: int, as_json: bool) -> dict[str, object]:
     """Profile this PC in full and validate on 40 held-out heads."""
-    plan = ProfilingPlan(
-        detectors=(published("mobilenetv2-mnasfpn").graph(),), seed=seed, by_operator=True
-    )
+    plan = ProfileOptions(operators="yes", seed=seed).plan()
     with (
         MeasurementStore(store) as runs,
         progress("profiling this PC", quiet=as_json) as report,
     ):
-        profile = fit(profile_device(HostDevice(), plan, runs, progress=report))
+        session = Session(HostDevice(), runs, seed=seed, progress=report)
+        profile = fit(profile_device(session, plan))
     found = variants(profile)
     result = {
         "device": asdict(profile.device),

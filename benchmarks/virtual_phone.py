@@ -16,7 +16,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,9 @@ import click
 
 from ..android_harness.phone.adb import list_devices
 from ..cli.console import command
-from ..cli.verbs.profile import profiling_plan
 from ..errors import JobFailed, StableDeviceError
 from ..latency.profile.device_profile import DeviceProfile, load_profile
+from ..latency.profiling.profile_options import ProfileOptions
 from ..latency.profiling.store import MeasurementStore
 from .packed_kernels import OUT, Way, judged, write_results
 
@@ -89,41 +89,21 @@ def check(way: Way) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What `mnasfpn profile` is asked for beside the device."""
-
-    kernels: str
-    input_size: int
-    calibration_heads: int
-    validation_heads: int
-
-    @property
-    def options(self) -> list[str]:
-        return [
-            *("--kernels", self.kernels, "--input-size", str(self.input_size)),
-            *("--calibration-heads", str(self.calibration_heads)),
-            *("--validation-heads", str(self.validation_heads)),
-        ]
-
-
-def profiled(asked: Asked, serial: str, program: Path, folder: Path) -> tuple[DeviceProfile, Way]:
+def profiled(asked: ProfileOptions, program: Path, folder: Path) -> tuple[DeviceProfile, Way]:
     """What the two commands of docs/profile-a-phone.md make; again in the same folder, they go on.
 
     Raises:
         JobFailed: a command failed; it has said why.
     """
     profile, store = folder / f"{asked.kernels}.json", folder / "measurements.db"
-    device = ("--device", serial, "--binary", str(program))
-    files = ("--out", str(profile), "--store", str(store))
-    for words in (("profile", *device, *files, *asked.options), ("fit", str(profile))):
+    files = ("--binary", str(program), "--out", str(profile), "--store", str(store))
+    for words in (("profile", *asked.words, *files), ("fit", str(profile))):
         done = subprocess.run([*MNASFPN, *words], stdout=sys.stderr, check=False)
         if done.returncode:
             raise JobFailed(f"mnasfpn {words[0]} ended with exit code {done.returncode}; see above")
     fitted = load_profile(profile)
-    plan = profiling_plan(**asdict(asked), device=serial)
     with MeasurementStore(store) as runs:
-        return fitted, judged(fitted, plan, runs)
+        return fitted, judged(fitted, asked.plan(), runs)
 
 
 @command
@@ -145,17 +125,22 @@ def main(
     as_json: bool,
 ) -> dict[str, object]:
     """Profile a virtual phone over adb, fit, and validate on held-out heads."""
-    asked = Asked("packed", input_size, calibration, validation)
     with ExitStack() as stack:
         temporary = stack.enter_context(tempfile.TemporaryDirectory(prefix="mnasfpn-"))
         folder = keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         phone, program = stack.enter_context(started(cpu))
-        profile, way = profiled(asked, phone.serial, program, folder)
+        asked = ProfileOptions(
+            device=phone.serial,
+            kernels="packed",
+            input_size=input_size,
+            calibration_heads=calibration,
+            validation_heads=validation,
+        )
+        profile, way = profiled(asked, program, folder)
         ways = [way]
         if both_ways:
-            alone = replace(asked, kernels="alone")
-            ways += [profiled(alone, phone.serial, program, folder)[1]]
+            ways += [profiled(replace(asked, kernels="alone"), program, folder)[1]]
     info = profile.device
     notes = [
         f"Provenance: **simulated**. {info.model}: LiteRT for AArch64 under QEMU with invented "

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from ..android_harness.protocol import HOST_PROTOCOL
+from ..android_harness.protocol import HOST_PROTOCOL, quick
 from ..errors import InvalidInput, JobFailed
 from ..latency.estimate.estimate import Estimator
 from ..latency.fitting.fit import fit
 from ..latency.profile.device_profile import DeviceProfile, load_profile, save_profile
 from ..latency.profiling.measured_files import measure_files
-from ..latency.profiling.plan import ProfilingPlan
-from ..latency.profiling.profile_device import profile_device, quick
+from ..latency.profiling.profile_device import profile_device
+from ..latency.profiling.profile_options import ProfileOptions
+from ..latency.profiling.session import Session
 from ..latency.profiling.store import MeasurementStore
 from ..models.data.digits import DigitsSettings
 from ..models.detector import Detector
@@ -135,18 +136,21 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
 
     if folder.profile.exists():  # finished by an earlier call; the search's trials stand on it
         return _validated(load_profile(folder.profile), folder.profile)
-    plan = ProfilingPlan(
-        space=size.space,
-        detectors=(published(DETECTOR).graph(), _small_detector(size).graph()),
-        seed=seed,
+    asked = ProfileOptions(
         calibration_heads=size.calibration_heads,
         validation_heads=size.validation_heads,
+        operators="no",
+        seed=seed,
     )
+    detectors = (published(DETECTOR).graph(), _small_detector(size).graph())
+    plan = replace(asked.plan(), space=size.space, detectors=detectors)
     with (
         MeasurementStore(folder.store) as store,
         progress("1/6 profile this PC", quiet=quiet) as report,
     ):
-        measured = profile_device(HostDevice(), plan, store, quick(HOST_PROTOCOL), report)
+        protocol = quick(HOST_PROTOCOL)
+        session = Session(HostDevice(), store, protocol, seed=seed, progress=report)
+        measured = profile_device(session, plan)
     with progress("2/6 fit, validate ", quiet=quiet) as report:
         fitted = fit(measured)
         report(1, 1, str(fitted.validation))
@@ -269,13 +273,8 @@ def _measure(
         MeasurementStore(folder.store) as store,
         progress("6/6 measure       ", quiet=quiet) as report,
     ):
-        found = measure_files(
-            HostDevice(),
-            {file.path.name: file.path for file in files},
-            store,
-            protocol=quick(HOST_PROTOCOL),
-            progress=report,
-        )
+        session = Session(HostDevice(), store, quick(HOST_PROTOCOL), progress=report)
+        found = measure_files(session, {file.path.name: file.path for file in files})
     shipped = []
     for file in files:
         measured = found[file.path.name]

@@ -59,6 +59,8 @@ class Space:
 MNASFPN = Space("mnasfpn")
 NO_EXPAND = Space("no-expand", expansions=())
 CONN_SEARCH = Space("conn-search", in_degrees=(2, 3, 4), merges=("add",))
+#: By name, the spaces whose genotypes are cells of MnasFPN.
+MNASFPN_SPACES = {space.name: space for space in (MNASFPN, NO_EXPAND, CONN_SEARCH)}
 
 
 def sample(space: Space, rng: np.random.Generator, repeats: int) -> Genotype:

@@ -25,7 +25,7 @@ from ...errors import (
     TransientDeviceError,
 )
 from ..device import Job, RunSettings
-from ..measurement import UNREADABLE, DeviceInfo, Run, Telemetry
+from ..measurement import HOST, UNREADABLE, DeviceInfo, Run, Telemetry
 from .operator_profile import profile_model
 from .worker import installed_runtime
 
@@ -63,7 +63,7 @@ class HostDevice:
                 "run `pip install ai-edge-litert`"
             )
         return DeviceInfo(
-            serial="host",
+            serial=HOST,
             model=_read(self._sys / "class/dmi/id/product_name"),
             soc=_cpu_name(),
             os=f"{platform.system()} {platform.release()}",

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...errors import InvalidInput
 from .. import options
 from ..console import command, progress, say
 
 if TYPE_CHECKING:
     from ...latency.profile.device_profile import DeviceProfile
-    from ...latency.profiling.plan import ProfilingPlan
-    from ...models.graph.arithmetic import Arithmetic
-
-KERNELS_PER_NETWORK = 16  # of --general: a random network to calibrate on for so many kernels
 
 
 @command
@@ -70,15 +64,18 @@ def profile(
     from ...android_harness.devices import opened
     from ...latency.profile.device_profile import save_profile
     from ...latency.profiling.profile_device import profile_device
+    from ...latency.profiling.profile_options import ProfileOptions
+    from ...latency.profiling.session import Session
     from ...latency.profiling.store import MeasurementStore
 
-    plan = profiling_plan(device, **asked)
+    plan = ProfileOptions(device, **asked).plan()
     with (
         opened(device, binary) as target,
         MeasurementStore(store or out.with_suffix(".db")) as runs,
         progress(f"profiling {device}", quiet=as_json) as report,
     ):
-        result = profile_device(target, plan, runs, progress=report)
+        session = Session(target, runs, seed=plan.seed, runtime=plan.runtime, progress=report)
+        result = profile_device(session, plan)
     save_profile(result, out)
     if not as_json:
         _print(result, out)
@@ -91,61 +88,6 @@ def profile(
         "unstable_share": result.campaign.unstable,
         "failed": result.campaign.failed,
     }
-
-
-def profiling_plan(
-    device: str,
-    space: str = "mnasfpn",
-    input_size: int = 320,
-    calibration_heads: int = 24,
-    validation_heads: int = 40,
-    runtime: str = "xnnpack",
-    kernels: str = "auto",
-    seed: int = 0,
-    general: int = 0,
-    arithmetic: str = "float32",
-    operators: str = "auto",
-) -> ProfilingPlan:
-    """What `mnasfpn profile` measures, from its options.
-
-    Raises:
-        InvalidInput: ``arithmetic`` has a word that is none, or lacks float32.
-    """
-    from ...android_harness.host.operator_profile import obstacle
-    from ...latency.kernels.runtimes import runtime_named
-    from ...latency.profiling.plan import ProfilingPlan
-    from ...models.published import published
-    from ...search.search_space import search_space
-
-    whole = replace(published("mobilenetv2-mnasfpn"), input_size=input_size)
-    return ProfilingPlan(
-        space=search_space(space).space,
-        detectors=(whole.graph(),),
-        general=general,
-        networks=general // KERNELS_PER_NETWORK,
-        arithmetics=_arithmetics(arithmetic),
-        seed=seed,
-        calibration_heads=calibration_heads,
-        validation_heads=validation_heads,
-        input_size=input_size,
-        runtime=runtime_named(runtime),
-        packed=kernels == "packed" or (kernels == "auto" and device != "host"),
-        by_operator=operators == "yes"
-        or (operators == "auto" and device == "host" and obstacle() is None),
-    )
-
-
-def _arithmetics(text: str) -> tuple[Arithmetic, ...]:
-    from ...models.graph.arithmetic import ARITHMETICS
-
-    words = [word.strip() for word in text.split(",")]
-    found = tuple(each for each in ARITHMETICS if each in words)
-    if len(found) < len(words) or "float32" not in found:
-        raise InvalidInput(
-            f"--arithmetic takes float32, with commas between it and more of "
-            f"{', '.join(ARITHMETICS[1:])}; got {text!r}"
-        )
-    return found
 
 
 def _print(profile: DeviceProfile, path: Path) -> None:

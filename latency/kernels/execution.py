@@ -112,11 +112,11 @@ def _read_from_outside(graph: Graph, layers: Sequence[Layer]) -> list[Layer]:
 def _read_outside(
     graph: Graph, layers: Sequence[Layer], consumers: dict[str, tuple[Layer, ...]]
 ) -> list[Layer]:
-    inside = {layer.name for layer in layers}
+    inside, outputs = {layer.name for layer in layers}, frozenset(graph.outputs)
     return [
         layer
         for layer in layers
-        if layer.name in graph.outputs
+        if layer.name in outputs
         or any(reader.name not in inside for reader in consumers[layer.name])
     ]
 
@@ -137,13 +137,14 @@ def _fuse(
     Only if nobody else needs the tensor between the two.
     """
     steps: dict[str, Step] = {}  # by the name of the layer whose tensor it makes
+    outputs = frozenset(graph.outputs)
     for layer in layers:
         before = steps.get(layer.inputs[0]) if layer.inputs else None
         alone = (
             fuses
             and before is not None
             and len(consumers[layer.inputs[0]]) == 1
-            and layer.inputs[0] not in graph.outputs
+            and layer.inputs[0] not in outputs
         )
         kernel = _kernel(graph, layer)
         gate = _own_gate(graph, layer, consumers) if fuses else None

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from ...android_harness.host.operator_profile import (
     ACTIVATION_APART,
@@ -42,21 +43,23 @@ class Pack:
 
     kernels: tuple[Kernel, ...]
     graph: Graph
+    runtime: Runtime = XNNPACK
 
-    def latencies_us(
-        self, rows: Sequence[OpTiming], runtime: Runtime = XNNPACK
-    ) -> dict[Kernel, float]:
+    @cached_property
+    def executed(self) -> ExecutionPlan:
+        return execution_plan(self.graph, self.runtime)
+
+    def latencies_us(self, rows: Sequence[OpTiming]) -> dict[Kernel, float]:
         """Time of each kernel from the operator profile of the pack's file.
 
         Raises:
             BenchmarkOutputError: as :func:`step_latencies_us`.
         """
-        plan = execution_plan(self.graph, runtime)
-        latencies = step_latencies_us(plan, rows)
+        latencies = step_latencies_us(self.executed, rows)
         # Execution order is not the order of the file: the delegate's kernels come together.
         return {
             self.kernels[int(step.layers[-1].split("/")[0])]: max(latency_us, RESOLUTION_US / 2)
-            for step, latency_us in zip(plan.steps, latencies, strict=True)
+            for step, latency_us in zip(self.executed.steps, latencies, strict=True)
         }
 
     @property
@@ -65,7 +68,7 @@ class Pack:
         signatures = "\n".join(kernel.signature for kernel in self.kernels)
         return f"pack {hashlib.sha256(signatures.encode()).hexdigest()[:12]}"
 
-    def runs(self, run: Run, statistic: str, runtime: Runtime = XNNPACK) -> dict[Kernel, Run]:
+    def runs(self, run: Run, statistic: str) -> dict[Kernel, Run]:
         """A profiled run of the pack as one run of each kernel, under the name of a statistic.
 
         Raises:
@@ -76,11 +79,13 @@ class Pack:
         repeats = {"count": run.stats_us["count"]}
         return {
             kernel: replace(run, stats_us={statistic: latency_us, **repeats}, op_profile=())
-            for kernel, latency_us in self.latencies_us(run.op_profile, runtime).items()
+            for kernel, latency_us in self.latencies_us(run.op_profile).items()
         }
 
 
-def pack(kernels: Iterable[Kernel], most_bytes: int = MOST_BYTES) -> tuple[Pack, ...]:
+def pack(
+    kernels: Iterable[Kernel], runtime: Runtime = XNNPACK, most_bytes: int = MOST_BYTES
+) -> tuple[Pack, ...]:
     """Kernels in as few files as ``most_bytes`` allows, in the given order.
 
     Raises:
@@ -89,7 +94,8 @@ def pack(kernels: Iterable[Kernel], most_bytes: int = MOST_BYTES) -> tuple[Pack,
     kernels = tuple(kernels)
     if len(set(kernels)) < len(kernels):
         raise InvalidInput("a kernel is given twice; pack each of them once")
-    return tuple(Pack(group, _side_by_side(group)) for group in _groups(kernels, most_bytes))
+    groups = _groups(kernels, most_bytes)
+    return tuple(Pack(group, _side_by_side(group), runtime) for group in groups)
 
 
 def _groups(kernels: Iterable[Kernel], most_bytes: int) -> Iterator[tuple[Kernel, ...]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from ...models.graph.arithmetic import Arithmetic, in_arithmetic
 from ...models.graph.graph import Graph
@@ -27,17 +28,13 @@ from .sampled_networks import Network, random_networks
 
 #: As little work as a model can have: what remains is the call of the interpreter.
 DISPATCH = Kernel.parse("relu6 1x1x1x16 -> 1x1x1x16")
-#: Measured throughout a campaign to see the device drift: all caches and vector units at work.
-SENTINEL = Kernel.parse("conv 1x20x20x96 -> 1x20x20x96 k3x3 s1x1 relu6")
-SENTINEL_KEY = "sentinel"
-PACK_SENTINEL_KEY = "sentinel of packs"  # the operator profile costs time of its own
 REPEAT = " again"  # behind the name of a validation head: its second measurement
 BY_OPERATOR = " by operator"  # behind the name of a calibration head: its operator profile
 
 
 @dataclass(frozen=True)
 class ProfilingPlan:
-    """What is measured.
+    """What is measured. All that follows from the fields is worked out once, when it is asked for.
 
     Args:
         space: every kernel its genotypes can need, and heads drawn from it.
@@ -72,10 +69,11 @@ class ProfilingPlan:
     packed: bool = False
     by_operator: bool = False
 
+    @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
         """Every kernel to measure alone, sorted by signature."""
         found = {DISPATCH, *space_kernels(self.space, self.channels, self.input_size, self.runtime)}
-        networks = [network.graph for network in self.random_networks()]
+        networks = [network.graph for network in self.random_networks]
         for arithmetic in self.arithmetics:
             networks += [in_arithmetic(graph, arithmetic) for graph in self.detectors]
             found.update(general_kernels(self.general, self.seed, arithmetic))
@@ -83,6 +81,12 @@ class ProfilingPlan:
             found.update(execution_plan(graph, self.runtime).kernels)
         return distinct(kernel for kernel in found if kernel.op != "foreign")
 
+    @cached_property
+    def packs(self) -> tuple[Pack, ...]:
+        """The kernels in files of many; none where each is measured alone."""
+        return pack(self.kernels, self.runtime) if self.packed else ()
+
+    @cached_property
     def random_networks(self) -> tuple[Network, ...]:
         """The same ones in each arithmetic."""
         return tuple(
@@ -91,45 +95,42 @@ class ProfilingPlan:
             for network in random_networks(self.networks, self.seed, arithmetic)
         )
 
-    def packs(self) -> tuple[Pack, ...]:
-        """The kernels in files of many; none where each is measured alone."""
-        return pack(self.kernels()) if self.packed else ()
-
+    @cached_property
     def heads(self) -> dict[Role, tuple[DrawnHead, ...]]:
         return {
             "calibration": graded_heads(self.space, self.calibration_heads, 2 * self.seed),
             "validation": random_heads(self.space, self.validation_heads, 2 * self.seed + 1),
         }
 
-    def heads_by_operator(self) -> dict[str, Graph]:
-        """Key -> calibration head, whose operators are measured one by one."""
-        heads = self.heads()["calibration"] if self.by_operator else ()
-        return {
-            head.name + BY_OPERATOR: head_graph(head.genotype, self.channels, self.input_size)
-            for head in heads
-        }
-
-    def graphs(self) -> dict[str, Graph]:
-        """Key -> what is measured under it, but packs and operators."""
-        alone = () if self.packed else self.kernels()
-        return {
-            **{kernel.signature: kernel_graph(kernel) for kernel in alone},
-            **self.whole_models(),
-        }
-
-    def measured_keys(self) -> tuple[str, ...]:
-        """Of all that a profile holds, however its kernels are measured."""
-        kernels = (kernel.signature for kernel in self.kernels())
-        return (*kernels, *self.heads_by_operator(), *self.whole_models())
-
+    @cached_property
     def whole_models(self) -> dict[str, Graph]:
         """Heads, twice where they validate, and random networks."""
         graphs = {}
-        for role, heads in self.heads().items():
+        for role, heads in self.heads.items():
             for head in heads:
                 graph = head_graph(head.genotype, self.channels, self.input_size)
                 graphs[head.name] = graph
                 if role == "validation":
                     graphs[head.name + REPEAT] = graph
-        graphs |= {network.name: network.graph for network in self.random_networks()}
-        return graphs
+        return graphs | {network.name: network.graph for network in self.random_networks}
+
+    @property
+    def heads_by_operator(self) -> dict[str, Graph]:
+        """Key -> calibration head, whose operators are measured one by one."""
+        heads = self.heads["calibration"] if self.by_operator else ()
+        return {head.name + BY_OPERATOR: self.whole_models[head.name] for head in heads}
+
+    @property
+    def graphs(self) -> dict[str, Graph]:
+        """Key -> what is measured under it, but packs and operators."""
+        alone = () if self.packed else self.kernels
+        return {
+            **{kernel.signature: kernel_graph(kernel) for kernel in alone},
+            **self.whole_models,
+        }
+
+    @property
+    def measured_keys(self) -> tuple[str, ...]:
+        """Of all that a profile holds, however its kernels are measured."""
+        kernels = (kernel.signature for kernel in self.kernels)
+        return (*kernels, *self.heads_by_operator, *self.whole_models)

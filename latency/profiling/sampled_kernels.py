@@ -27,7 +27,7 @@ MOST_WEIGHTS = 18_000_000
 NUMBERS = 7  # that a recipe may use
 
 WIDEST, LARGEST = 2048, 224  # channels and pixels per side of common networks
-ACTIVATIONS: tuple[Activation | None, ...] = (None, "relu", "relu6")
+FUSED: tuple[Activation | None, ...] = (None, "relu", "relu6")
 
 
 def _choice(number: float, values: Sequence[T]) -> T:
@@ -86,20 +86,20 @@ def _grouped(number: Numbers) -> Kernel:
     groups = _choice(number[5], (2, 3, 4, 8, 32, 0)) or max(kernel.output[3] // 16, 2)
     image = (*kernel.inputs[0][:3], max(kernel.output[3] // groups, 4) * groups)
     filters = max(_channels(number[2]) // groups, 4) * groups
-    activation = _choice(number[6], ACTIVATIONS)
+    activation = _choice(number[6], FUSED)
     output = (*kernel.output[:3], filters)
     return replace(kernel, inputs=(image,), output=output, groups=groups, activation=activation)
 
 
 def _filtered(kernel: Kernel, number: Numbers) -> Kernel:
     output = (*kernel.output[:3], _channels(number[2]))
-    return replace(kernel, output=output, activation=_choice(number[5], ACTIVATIONS))
+    return replace(kernel, output=output, activation=_choice(number[5], FUSED))
 
 
 def _depthwise(number: Numbers) -> Kernel:
     windows = ((3, 3), (3, 3), (5, 5), (5, 5), (7, 7))
     kernel = _windowed("depthwise_conv", number, windows, (1, 1, 2))
-    return replace(kernel, activation=_choice(number[5], ACTIVATIONS))
+    return replace(kernel, activation=_choice(number[5], FUSED))
 
 
 def _dense(number: Numbers) -> Kernel:
@@ -138,7 +138,7 @@ def _binary(op: str) -> KernelRecipe:
 
     def recipe(number: Numbers) -> Kernel:
         image = _image(number[0], number[1])
-        return Kernel(op, (image, image), image, activation=_choice(number[5], ACTIVATIONS[:2]))
+        return Kernel(op, (image, image), image, activation=_choice(number[5], FUSED[:2]))
 
     return recipe
 
@@ -155,7 +155,7 @@ def _broadcast(op: str) -> KernelRecipe:
             size = _size(number[0], 32, 320)
             image = (1, size, size, 3)
         vector = _choice(number[3], ((image[3],), (1, 1, 1, image[3])))
-        activation = _choice(number[5], ACTIVATIONS[:2])
+        activation = _choice(number[5], FUSED[:2])
         return Kernel(op, (image, vector), image, activation=activation)
 
     return recipe

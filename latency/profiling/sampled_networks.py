@@ -19,10 +19,10 @@ from ...models.graph.costs import cost
 from ...models.graph.graph import Graph
 
 CLASSES = 1000
-SIZES = (64, 96, 128, 160, 192, 224)
+IMAGE_SIZES = (64, 96, 128, 160, 192, 224)
 LEAST_MADDS, MOST_MADDS = 20_000_000, 900_000_000
 LEAST_PARAMS, MOST_PARAMS = 1_000_000, 30_000_000
-ACTIVATIONS = ("relu", "relu6", "hard_swish", "swish")
+NONLINEARITIES = ("relu", "relu6", "hard_swish", "swish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ class _Draft:
     layers: int = 0
 
     def graph(self) -> Graph:
-        self.activation = str(self.rng.choice(ACTIVATIONS))
-        size = int(self.rng.choice(SIZES))
+        self.activation = str(self.rng.choice(NONLINEARITIES))
+        size = int(self.rng.choice(IMAGE_SIZES))
         x = self.builder.input("image", (1, size, size, 3))
         channels = 8 * int(self.rng.integers(2, 9))
         x = self.conv(x, channels, int(self.rng.choice((3, 3, 7))), stride=2)

@@ -6,7 +6,9 @@ SQLite in write-ahead mode: a run that :meth:`MeasurementStore.append` has retur
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from typing import TypeVar
@@ -18,6 +20,14 @@ from ...errors import InvalidInput
 from ...storage.sqlite_file import DatabaseFile
 
 T = TypeVar("T")
+
+
+@dataclass
+class _Known:
+    """Runs of a device that have been decoded, up to a row."""
+
+    last: int = 0
+    runs: dict[str, list[Run]] = field(default_factory=dict)
 
 
 class MeasurementStore(DatabaseFile):
@@ -41,6 +51,10 @@ class MeasurementStore(DatabaseFile):
         "CREATE INDEX run_of_device ON run (device, key)",
     )
 
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        super().__init__(path)
+        self._known: dict[str, _Known] = {}
+
     def append(self, device: DeviceInfo, key: str, run: Run) -> None:
         """Keep one run for good."""
         info = _device_json(device)
@@ -58,17 +72,22 @@ class MeasurementStore(DatabaseFile):
         return tuple(self._decode(info, DeviceInfo) for (info,) in rows)
 
     def runs(self, device: DeviceInfo) -> dict[str, tuple[Run, ...]]:
-        """Key -> its runs in the order in which they were made."""
-        found: dict[str, list[Run]] = {}
+        """Key -> its runs in the order in which they were made, whoever made them.
+
+        A row never changes, so it is decoded once: later calls look at what was added since.
+        """
+        info = _device_json(device)
+        known = self._known.setdefault(info, _Known())
         with self._clear_errors():
             rows = self._database.execute(
-                "SELECT key, run FROM run JOIN device ON device.id = run.device "
-                "WHERE info = ? ORDER BY run.id",
-                (_device_json(device),),
+                "SELECT run.id, key, run FROM run JOIN device ON device.id = run.device "
+                "WHERE info = ? AND run.id > ? ORDER BY run.id",
+                (info, known.last),
             ).fetchall()
-        for key, run in rows:
-            found.setdefault(key, []).append(self._decode(run, Run))
-        return {key: tuple(runs) for key, runs in found.items()}
+        for number, key, run in rows:
+            known.runs.setdefault(key, []).append(self._decode(run, Run))
+            known.last = number
+        return {key: tuple(runs) for key, runs in known.runs.items()}
 
     def device_s(self, device: DeviceInfo, keys: Container[str]) -> float:
         """Seconds that the visits to some keys took, of all campaigns together.

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.android_harness.phone.android import AndroidDevice
-from mnasfpn.android_harness.protocol import SIMULATED_PROTOCOL, protocol_for
+from mnasfpn.android_harness.protocol import SIMULATED_PROTOCOL
 from mnasfpn.benchmarks.packed_kernels import MARKDOWN_HEADER, Way, measure, write_results
 from mnasfpn.benchmarks.virtual_phone import check, started
 from mnasfpn.errors import JobFailed
 from mnasfpn.latency.profiling.plan import ProfilingPlan
+from mnasfpn.latency.profiling.session import Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.space import MNASFPN
 from mnasfpn.tests.android_harness.phone.virtual_phone import why_no_virtual_phone
@@ -36,12 +37,9 @@ def ways(tmp_path_factory: pytest.TempPathFactory) -> list[Way]:
     ):
         patch.setenv("ANDROID_ADB_SERVER_PORT", "0")  # restores what `started` sets
         with started("cortex-a53") as (phone, program), AndroidDevice(phone.serial, program) as it:
-            protocol = protocol_for(it.describe())
-            assert protocol is SIMULATED_PROTOCOL
-            found = [
-                measure(it, plan, store, protocol, lambda *_: None)
-                for plan in (PLAN, replace(PLAN, packed=True))
-            ]
+            session = Session(it, store)
+            assert session.protocol is SIMULATED_PROTOCOL
+            found = [measure(session, plan) for plan in (PLAN, replace(PLAN, packed=True))]
     return found
 
 

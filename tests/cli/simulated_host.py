@@ -16,6 +16,7 @@ from pathlib import Path
 
 import mnasfpn.android_harness.host.host
 import mnasfpn.android_harness.host.operator_profile
+import mnasfpn.models.space
 import mnasfpn.search.detector_search
 import mnasfpn.search.search_space
 from mnasfpn.android_harness.device import Job, RunSettings
@@ -73,6 +74,7 @@ if __name__ == "__main__":
         SimulatedHost.seconds = float(seconds)
         mnasfpn.android_harness.host.host.HostDevice = SimulatedHost
         mnasfpn.android_harness.host.operator_profile.obstacle = lambda: "a law has no operators"
+    mnasfpn.models.space.MNASFPN_SPACES["mnasfpn"] = TINY
     mnasfpn.search.search_space.search_space = lambda name, repeats=3: SearchSpace(TINY, repeats)
     mnasfpn.search.detector_search.search_space = mnasfpn.search.search_space.search_space
     mnasfpn.search.detector_search.search_plan = functools.partial(

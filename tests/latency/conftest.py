@@ -16,8 +16,9 @@ from mnasfpn.latency.fitting.fit import fit
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel, kernel_graph
 from mnasfpn.latency.profile.device_profile import DeviceProfile
-from mnasfpn.latency.profiling.plan import SENTINEL, SENTINEL_KEY, ProfilingPlan
+from mnasfpn.latency.profiling.plan import ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import profile_device
+from mnasfpn.latency.profiling.session import SENTINEL, SENTINEL_KEY, Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.space import Space
@@ -82,7 +83,7 @@ TINY = Space("tiny", channels=(16, 24), kernels=(3, 5), expansions=(16, 40, 64),
 
 
 def synthetic(plan: ProfilingPlan, **law: object) -> SyntheticDevice:
-    return SyntheticDevice({**plan.graphs(), SENTINEL_KEY: kernel_graph(SENTINEL)}, **law)
+    return SyntheticDevice({**plan.graphs, SENTINEL_KEY: kernel_graph(SENTINEL)}, **law)
 
 
 @pytest.fixture(name="synthetic")
@@ -105,7 +106,7 @@ def tiny_plan() -> ProfilingPlan:
 def measured(tiny_plan: ProfilingPlan, tmp_path_factory: pytest.TempPathFactory) -> DeviceProfile:
     """Measured on a synthetic device with 1 % of noise, not fitted."""
     with MeasurementStore(tmp_path_factory.mktemp("store") / "measurements.db") as store:
-        return profile_device(synthetic(tiny_plan, noise=0.01), tiny_plan, store, PROTOCOL)
+        return profile_device(Session(synthetic(tiny_plan, noise=0.01), store, PROTOCOL), tiny_plan)
 
 
 @pytest.fixture(scope="session")

@@ -356,7 +356,7 @@ _CAMPAIGN = """
     from mnasfpn.android_harness.campaign import campaign
     from mnasfpn.android_harness.device import Job, RunSettings
     from mnasfpn.android_harness.host.host import HostDevice
-    from mnasfpn.android_harness.protocol import HOST
+    from mnasfpn.android_harness.protocol import HOST_PROTOCOL as HOST
 
     block, endless = map(Path, sys.argv[1:])
     jobs = [Job("block", block)] if endless == block else [Job("endless", endless)]

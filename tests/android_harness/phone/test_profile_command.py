@@ -9,17 +9,19 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from mnasfpn.benchmarks.packed_kernels import judged
-from mnasfpn.benchmarks.virtual_phone import Asked, check
-from mnasfpn.cli.verbs.profile import profiling_plan
+from mnasfpn.benchmarks.virtual_phone import check
 from mnasfpn.latency.fitting.fit import fit
 from mnasfpn.latency.profile.device_profile import load_profile
-from mnasfpn.latency.profiling.plan import SENTINEL_KEY
+from mnasfpn.latency.profiling.profile_options import ProfileOptions
+from mnasfpn.latency.profiling.session import SENTINEL_KEY
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.tests.android_harness.phone.adbd_phone import Phone
 from mnasfpn.tests.android_harness.phone.virtual_arm import (
@@ -35,9 +37,14 @@ if missing := what_is_missing():
     pytest.skip(missing, allow_module_level=True)
 
 #: The smallest thing the command can be asked for: one pack, and ten heads of a tiny image.
-SMALL = Asked("auto", input_size=64, calibration_heads=5, validation_heads=5)
-PLAN = profiling_plan("any phone", input_size=64, calibration_heads=5, validation_heads=5)
-KEYS = {*PLAN.graphs(), *(packed.key for packed in PLAN.packs())}
+SMALL = ProfileOptions(device="phone", input_size=64, calibration_heads=5, validation_heads=5)
+PLAN = SMALL.plan()
+
+
+@cache
+def keys() -> frozenset[str]:
+    """Of everything that is measured but the sentinel."""
+    return frozenset((*PLAN.graphs, *(packed.key for packed in PLAN.packs)))
 
 
 class Row(NamedTuple):
@@ -69,9 +76,10 @@ def start(adb_server: int, tmp_path: Path) -> Iterator[Start]:
 
 
 def command(serial: str, cpu: VirtualCpu, out: Path, store: Path) -> subprocess.Popen[str]:
-    words = ("--device", serial, "--binary", make_launcher(cpu), "--out", out, "--store", store)
+    asked = replace(SMALL, device=serial)
+    words = ("--binary", make_launcher(cpu), "--out", out, "--store", store)
     return subprocess.Popen(
-        [sys.executable, "-m", "mnasfpn", "profile", *map(str, words), *SMALL.options],
+        [sys.executable, "-m", "mnasfpn", "profile", *asked.words, *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -125,14 +133,14 @@ def test_killed_twice_it_goes_on_measures_nothing_twice_and_loses_nothing(
         process.communicate()
         kept = rows(store)
         assert kept[: len(before)] == before
-        assert visits(kept).total() < len(KEYS)
+        assert visits(kept).total() < len(keys())
         assert not out.exists()
         before = kept
     said = finished(command(phone.serial, cpu, out, store))
     assert "simulated" in said
     after = rows(store)
     assert after[: len(before)] == before
-    assert visits(after) == dict.fromkeys(KEYS, 1)
+    assert visits(after) == dict.fromkeys(keys(), 1)
     assert phone.becomes_idle()
     assert phone.get_state("settings/global/stay_on_while_plugged_in") == "0"
 
@@ -160,7 +168,7 @@ def test_two_phones_at_once_one_campaign_each(start: Start, tmp_path: Path) -> N
         for name in ("cortex-a76", "cortex-a53")
     }
     for name, out in zip(of_device, outs, strict=True):
-        assert visits(of_device[name]) == dict.fromkeys(KEYS, 1)
+        assert visits(of_device[name]) == dict.fromkeys(keys(), 1)
         assert name in load_profile(out).device.soc
     order = [row.device for row in rows(store)]
     assert order != sorted(order)

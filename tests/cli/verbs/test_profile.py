@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 import pytest
 
 from mnasfpn.cli.verbs.profile import profile
+from mnasfpn.latency.profiling.profile_options import ProfileOptions
+from mnasfpn.models.space import MNASFPN_SPACES
 from mnasfpn.search.search_space import SPACES
 from mnasfpn.tests.cli.processes import refused
 
@@ -19,6 +22,21 @@ def test_spaces_are_those_of_mnasfpn_cells() -> None:
     assert set(space.type.choices) == {
         name for name, (_, cell) in SPACES.items() if cell == "mnasfpn"
     }
+    assert set(space.type.choices) == set(MNASFPN_SPACES)
+
+
+OTHERS = ProfileOptions(
+    *("A1B2", "no-expand", 64, 5, 6, 7, "int8,float32", "builtin", "packed", "no", 3)
+)
+
+
+@pytest.mark.parametrize("asked", [ProfileOptions(), OTHERS])
+def test_what_is_asked_for_is_what_is_typed(asked: ProfileOptions, tmp_path: Path) -> None:
+    """Left out, an option is what it is in a value that says nothing of it."""
+    out = f"--out={tmp_path / 'p.json'}"
+    words = [] if asked == ProfileOptions() else asked.words
+    typed = profile.make_context("profile", [*words, out]).params
+    assert ProfileOptions(**{name: typed[name] for name in asdict(asked)}) == asked
 
 
 @pytest.mark.parametrize("given", ["int8", "float32,int4", "float32;int8", ""])

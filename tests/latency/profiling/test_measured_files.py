@@ -15,8 +15,8 @@ from mnasfpn.errors import InvalidInput, StableDeviceError
 from mnasfpn.latency.kernels.kernel import kernel_graph
 from mnasfpn.latency.kernels.runtimes import BUILTIN
 from mnasfpn.latency.profiling.measured_files import measure_files
-from mnasfpn.latency.profiling.plan import SENTINEL, SENTINEL_KEY, ProfilingPlan
-from mnasfpn.latency.profiling.profile_device import store_key
+from mnasfpn.latency.profiling.plan import ProfilingPlan
+from mnasfpn.latency.profiling.session import SENTINEL, SENTINEL_KEY, Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.tflite.writer import write_tflite
@@ -44,9 +44,8 @@ def test_every_file_has_its_own_latency_and_verdict(
 ) -> None:
     seen: list[tuple[int, int, str]] = []
     with MeasurementStore(tmp_path / "m.db") as store:
-        found = measure_files(
-            device, files, store, protocol=protocol, progress=lambda *call: seen.append(call)
-        )
+        session = Session(device, store, protocol, progress=lambda *call: seen.append(call))
+        found = measure_files(session, files)
     assert list(found) == list(files)
     for name, measured in found.items():
         assert measured.centre_us == pytest.approx(device.latency_us(GRAPHS[name]))
@@ -60,13 +59,13 @@ def test_measured_once_they_are_not_measured_again(
     device, files: dict[str, Path], protocol: MeasuringProtocol, tmp_path: Path
 ) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
-        first = measure_files(device, files, store, protocol=protocol)
+        first = measure_files(Session(device, store, protocol), files)
     device.visited.clear()
     with MeasurementStore(tmp_path / "m.db") as store:
-        assert measure_files(device, files, store, protocol=protocol) == first
+        assert measure_files(Session(device, store, protocol), files) == first
         assert device.visited == []
         # Through another runtime they are other measurements.
-        measure_files(device, files, store, protocol=protocol, runtime=BUILTIN)
+        measure_files(Session(device, store, protocol, runtime=BUILTIN), files)
     assert set(device.visited) == {*files, SENTINEL_KEY}
 
 
@@ -94,10 +93,10 @@ def test_stopped_in_the_middle_it_goes_on(
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(StableDeviceError, match="unplugged"),
     ):
-        measure_files(StopsAfter(device, 5), files, store, protocol=protocol)
+        measure_files(Session(StopsAfter(device, 5), store, protocol), files)
     with MeasurementStore(tmp_path / "m.db") as store:
-        found = measure_files(device, files, store, protocol=protocol)
-        runs = store.runs(store_key(device.describe(), BUILTIN))
+        found = measure_files(Session(device, store, protocol), files)
+        runs = store.runs(Session(device, store, runtime=BUILTIN).info)
         assert runs == {}
     assert all(len(measured.runs) == protocol.rounds for measured in found.values())
 
@@ -122,7 +121,7 @@ def test_a_file_that_does_not_run_has_a_reason_and_the_others_a_latency(
 ) -> None:
     bad, good = files
     with MeasurementStore(tmp_path / "m.db") as store:
-        found = measure_files(RefusesOne(device, bad), files, store, protocol=protocol)
+        found = measure_files(Session(RefusesOne(device, bad), store, protocol), files)
     assert found[bad].verdict.status is Status.FAILED
     assert "unsupported operator" in " ".join(found[bad].verdict.reasons)
     assert found[bad].centre_us is None
@@ -137,7 +136,7 @@ def test_files_that_are_not_there_are_refused_before_anything_is_measured(
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(InvalidInput, match=r"lost: there is no file .*lost\.tflite"),
     ):
-        measure_files(device, missing, store)
+        measure_files(Session(device, store), missing)
     assert device.visited == []
 
 
@@ -147,10 +146,10 @@ def test_the_sentinels_key_is_taken(device, files: dict[str, Path], tmp_path: Pa
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(InvalidInput, match="'sentinel'"),
     ):
-        measure_files(device, {SENTINEL_KEY: path}, store)
+        measure_files(Session(device, store), {SENTINEL_KEY: path})
 
 
 def test_nothing_to_measure(device, tmp_path: Path) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
-        assert measure_files(device, {}, store) == {}
+        assert measure_files(Session(device, store), {}) == {}
     assert device.visited == []

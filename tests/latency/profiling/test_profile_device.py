@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from mnasfpn.android_harness.measurement import UNREADABLE, Run
-from mnasfpn.android_harness.protocol import HOST_PROTOCOL
 from mnasfpn.errors import InvalidInput, JobFailed, StableDeviceError
 from mnasfpn.latency.estimate.estimate import Estimator
 from mnasfpn.latency.fitting.fit import fit
@@ -17,8 +16,9 @@ from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profile.device_profile import DeviceProfile
 from mnasfpn.latency.profiling.heads import head_graph
-from mnasfpn.latency.profiling.plan import DISPATCH, REPEAT, SENTINEL_KEY, ProfilingPlan
-from mnasfpn.latency.profiling.profile_device import profile_device, quick
+from mnasfpn.latency.profiling.plan import DISPATCH, REPEAT, ProfilingPlan
+from mnasfpn.latency.profiling.profile_device import profile_device
+from mnasfpn.latency.profiling.session import SENTINEL_KEY, Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.published import published
 
@@ -27,7 +27,7 @@ from mnasfpn.models.published import published
 def test_without_noise_the_whole_law_is_recovered(tiny_plan, synthetic, protocol, tmp_path) -> None:
     plan = replace(tiny_plan, calibration_heads=30)
     with MeasurementStore(tmp_path / "m.db") as store:
-        fitted = fit(profile_device(synthetic(plan), plan, store, protocol))
+        fitted = fit(profile_device(Session(synthetic(plan), store, protocol), plan))
     assert fitted.validation is not None
     assert fitted.validation.accuracy.r2.value > 0.995
     assert fitted.validation.accuracy.within_5.value == 1
@@ -79,7 +79,7 @@ def test_intervals_hold_about_as_often_as_they_say(measured, synthetic, tiny_pla
 
 
 def test_calibration_and_validation_share_no_head(tiny_plan: ProfilingPlan) -> None:
-    heads = tiny_plan.heads()
+    heads = tiny_plan.heads
     assert not {head.genotype for head in heads["calibration"]} & {
         head.genotype for head in heads["validation"]
     }
@@ -125,18 +125,13 @@ def test_interrupted_it_goes_on_and_measures_nothing_twice(
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(StableDeviceError, match="unplugged"),
     ):
-        profile_device(StopsAfter(first, 250), tiny_plan, store, protocol)
+        profile_device(Session(StopsAfter(first, 250), store, protocol), tiny_plan)
     seen = []
     with MeasurementStore(tmp_path / "m.db") as store:
-        profile = profile_device(
-            second,
-            tiny_plan,
-            store,
-            protocol,
-            progress=lambda done, needed, key: seen.append((done, needed)),
-        )
-        assert profile_device(third, tiny_plan, store, protocol) == profile
-    keys = set(tiny_plan.graphs())
+        session = Session(second, store, protocol, progress=lambda *call: seen.append(call[:2]))
+        profile = profile_device(session, tiny_plan)
+        assert profile_device(Session(third, store, protocol), tiny_plan) == profile
+    keys = set(tiny_plan.graphs)
     stored = Counter(key for key in first.visited[:250] + second.visited if key in keys)
     assert set(stored) == keys
     assert set(stored.values()) == {protocol.rounds}
@@ -166,7 +161,7 @@ def test_a_kernel_that_fails_leaves_no_row_and_the_rest_stands(
 ) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
         device = RejectsPools(synthetic(tiny_plan), "sigmoid")
-        profile = profile_device(device, tiny_plan, store, protocol)
+        profile = profile_device(Session(device, store, protocol), tiny_plan)
     kinds = {Kernel.parse(row.kernel).kind for row in profile.table}
     assert "sigmoid" not in kinds
     assert "depthwise_conv" in kinds
@@ -179,14 +174,14 @@ def test_a_device_that_runs_nothing_is_an_error(
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(JobFailed, match="runs no model at all"),
     ):
-        profile_device(RejectsPools(synthetic(tiny_plan), ""), tiny_plan, store, protocol)
+        profile_device(Session(RejectsPools(synthetic(tiny_plan), ""), store, protocol), tiny_plan)
 
 
 def test_two_devices_share_a_store(tiny_plan, synthetic, protocol, tmp_path: Path) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
         slow = synthetic(tiny_plan, dispatch_us=50.0, serial="slow")
         profiles = [
-            profile_device(device, tiny_plan, store, protocol)
+            profile_device(Session(device, store, protocol), tiny_plan)
             for device in (synthetic(tiny_plan), slow)
         ]
     assert [profile.dispatch_us for profile in profiles] == pytest.approx([2.2, 50.2], rel=0.01)
@@ -194,18 +189,12 @@ def test_two_devices_share_a_store(tiny_plan, synthetic, protocol, tmp_path: Pat
 
 def test_a_plan_names_what_it_measures(tiny_plan: ProfilingPlan) -> None:
     plan = replace(tiny_plan, detectors=(published("mobilenetv2-mnasfpn").graph(),))
-    keys = set(plan.graphs())
+    keys = set(plan.graphs)
     assert SENTINEL_KEY not in keys
     assert DISPATCH.signature in keys
     assert "conv 1x320x320x3 -> 1x160x160x32 k3x3 s2x2 relu6" in keys
     repeats = [key for key in keys if key.endswith(REPEAT)]
     assert len(repeats) == plan.validation_heads
-
-
-def test_a_quick_protocol_never_asks_for_more(protocol) -> None:
-    assert (quick(HOST_PROTOCOL).rounds, quick(HOST_PROTOCOL).runs) == (4, 3)
-    assert quick(HOST_PROTOCOL).min_cpu_per_wall == HOST_PROTOCOL.min_cpu_per_wall
-    assert replace(quick(protocol), name=protocol.name, extra_rounds=3, warmup_runs=3) == protocol
 
 
 def test_too_few_heads_are_refused(measured: DeviceProfile) -> None:
@@ -232,11 +221,10 @@ class CannotRun:
 def test_what_could_not_be_measured_is_in_the_profile_with_the_reason(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
-    kernel = tiny_plan.kernels()[0].signature
+    kernel = tiny_plan.kernels[0].signature
     with MeasurementStore(tmp_path / "m.db") as store:
-        profile = profile_device(
-            CannotRun(synthetic(tiny_plan), kernel), tiny_plan, store, protocol
-        )
+        device = CannotRun(synthetic(tiny_plan), kernel)
+        profile = profile_device(Session(device, store, protocol), tiny_plan)
     assert profile.campaign.failed == {kernel: "no memory"}
     assert kernel not in {row.kernel for row in profile.table}
 
@@ -248,7 +236,7 @@ def test_a_device_without_a_name_goes_by_its_processor(
     known = replace(device.describe(), model=UNREADABLE, soc="Some CPU @ 2 GHz")
     device.describe = lambda: known
     with MeasurementStore(tmp_path / "m.db") as store:
-        profile = profile_device(device, tiny_plan, store, protocol)
+        profile = profile_device(Session(device, store, protocol), tiny_plan)
     assert profile.name == f"Some CPU @ 2 GHz ({known.serial})"
     assert profile.campaign.failed == {}
     assert profile.campaign.statistic.startswith(f"{protocol.quantile:g} quantile of")

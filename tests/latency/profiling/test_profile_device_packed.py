@@ -22,13 +22,9 @@ from mnasfpn.latency.kernels.execution import ExecutionPlan, execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profiling.heads import head_graph
 from mnasfpn.latency.profiling.packing import XNNPACK_ROUNDING_US
-from mnasfpn.latency.profiling.plan import (
-    BY_OPERATOR,
-    PACK_SENTINEL_KEY,
-    SENTINEL_KEY,
-    ProfilingPlan,
-)
+from mnasfpn.latency.profiling.plan import BY_OPERATOR, ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import profile_device
+from mnasfpn.latency.profiling.session import PACK_SENTINEL_KEY, SENTINEL_KEY, Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.tflite.schema import BUILTIN_CODES, BUILTIN_NAMES
@@ -39,9 +35,9 @@ class Profiled:
 
     def __init__(self, device, plan: ProfilingPlan, times_called: int = 1) -> None:
         self.inner, self.times_called = device, times_called
-        self.graphs: dict[str, Graph] = {packed.key: packed.graph for packed in plan.packs()}
-        self.graphs |= plan.heads_by_operator()
-        self.inner.graphs = plan.graphs() | self.graphs | self.inner.graphs
+        self.graphs: dict[str, Graph] = {packed.key: packed.graph for packed in plan.packs}
+        self.graphs |= plan.heads_by_operator
+        self.inner.graphs = plan.graphs | self.graphs | self.inner.graphs
         self.inner.graphs[PACK_SENTINEL_KEY] = self.inner.graphs[SENTINEL_KEY]
 
     def describe(self):
@@ -85,9 +81,9 @@ def test_the_table_is_what_the_profile_says_without_any_call(
 ) -> None:
     device = Profiled(synthetic(packed_plan), packed_plan)
     with MeasurementStore(tmp_path / "m.db") as store:
-        profile = profile_device(device, packed_plan, store, protocol)
+        profile = profile_device(Session(device, store, protocol), packed_plan)
     assert profile.dispatch_us == 0
-    assert len(profile.table) == len(packed_plan.kernels())
+    assert len(profile.table) == len(packed_plan.kernels)
     for row in profile.table:
         expected_us = max(device.inner.kernel_us(Kernel.parse(row.kernel)), 0.5)
         assert row.latency_us == pytest.approx(expected_us)
@@ -103,12 +99,12 @@ def test_packs_are_visited_instead_of_kernels_and_never_twice(
     for _ in range(2):
         device = Profiled(synthetic(packed_plan), packed_plan)
         with MeasurementStore(tmp_path / "m.db") as store:
-            profile_device(device, packed_plan, store, protocol)
+            profile_device(Session(device, store, protocol), packed_plan)
         visited.append([key for key in device.inner.visited if not key.startswith("sentinel")])
     first, second = visited
-    signatures = {kernel.signature for kernel in packed_plan.kernels()}
+    signatures = {kernel.signature for kernel in packed_plan.kernels}
     assert not signatures & set(first)
-    for packed in packed_plan.packs():
+    for packed in packed_plan.packs:
         assert first.count(packed.key) == protocol.rounds
     assert second == []
 
@@ -121,8 +117,8 @@ def test_a_profile_whose_rows_are_merged_is_refused_before_heads_are_measured(
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(BenchmarkOutputError, match="files of their own"),
     ):
-        profile_device(device, packed_plan, store, protocol)
-    packs = {packed.key for packed in packed_plan.packs()}
+        profile_device(Session(device, store, protocol), packed_plan)
+    packs = {packed.key for packed in packed_plan.packs}
     assert set(device.inner.visited) == packs | {PACK_SENTINEL_KEY}
 
 
@@ -133,7 +129,7 @@ def test_operators_divide_the_latency_of_calibration_heads(
     for first in (True, False):
         device = Profiled(synthetic(plan), plan)
         with MeasurementStore(tmp_path / "m.db") as store:
-            profile = profile_device(device, plan, store, protocol)
+            profile = profile_device(Session(device, store, protocol), plan)
         visited = [key for key in device.inner.visited if key.endswith(BY_OPERATOR)]
         assert len(visited) == (protocol.rounds * plan.calibration_heads if first else 0)
     for head in profile.heads_for("calibration"):
@@ -157,7 +153,7 @@ def test_operators_that_are_merged_are_refused_before_heads_are_measured(
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(BenchmarkOutputError, match="one row for 2 calls"),
     ):
-        profile_device(device, plan, store, protocol)
+        profile_device(Session(device, store, protocol), plan)
     assert all(
         key.endswith(BY_OPERATOR) or key == PACK_SENTINEL_KEY for key in device.inner.visited
     )

@@ -23,6 +23,7 @@ from mnasfpn.latency.profiling.sampled_kernels import (
 )
 from mnasfpn.latency.profiling.sampled_networks import MOST_MADDS as MOST_NETWORK_MADDS
 from mnasfpn.latency.profiling.sampled_networks import random_networks
+from mnasfpn.latency.profiling.session import Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.graph.arithmetic import ARITHMETICS, Arithmetic
 from mnasfpn.models.graph.costs import cost
@@ -124,13 +125,13 @@ def test_a_profile_with_networks_is_calibrated_on_them_and_comes_back(
         input_size=128,
     )
     for arithmetic in plan.arithmetics:
-        assert set(general_kernels(60, 0, arithmetic)) <= set(plan.kernels())
+        assert set(general_kernels(60, 0, arithmetic)) <= set(plan.kernels)
     with MeasurementStore(tmp_path / "measurements.db") as store:
-        measured = profile_device(synthetic(plan), plan, store, protocol)
+        measured = profile_device(Session(synthetic(plan), store, protocol), plan)
     assert [network.name for network in measured.networks] == [
-        network.name for network in plan.random_networks()
+        network.name for network in plan.random_networks
     ]
-    for stored, network in zip(measured.networks, plan.random_networks(), strict=True):
+    for stored, network in zip(measured.networks, plan.random_networks, strict=True):
         drawn = execution_plan(network.graph)
         assert stored.plan.kernels == drawn.kernels
         delegated = drawn.delegate_partitions

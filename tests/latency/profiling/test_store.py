@@ -169,3 +169,36 @@ def test_visits_last_from_the_one_before_to_their_own_end(tmp_path: Path) -> Non
         assert store.device_s(DEVICE, {"a"}) == 2.5 + 0.25
         assert store.device_s(DEVICE, {"a", "b"}) == 3.0 + 0.25
         assert store.device_s(replace(DEVICE, serial="another"), {"a"}) == 0
+
+
+def test_what_is_added_later_is_found_and_the_rest_not_read_again(tmp_path: Path) -> None:
+    other = replace(DEVICE, serial="B2")
+    path = tmp_path / "m.db"
+    with MeasurementStore(path) as mine, MeasurementStore(path) as beside:
+        mine.append(DEVICE, "conv", RUN)
+        (first,) = mine.runs(DEVICE)["conv"]
+        assert mine.runs(other) == {}
+        beside.append(DEVICE, "add", replace(RUN, round=3))
+        beside.append(other, "conv", replace(RUN, round=4))
+        mine.append(DEVICE, "conv", replace(RUN, round=5))
+        found = mine.runs(DEVICE)
+        assert [[run.round for run in runs] for runs in found.values()] == [[2, 5], [3]]
+        assert found["conv"][0] is first
+        assert [run.round for run in mine.runs(other)["conv"]] == [4]
+        assert beside.runs(DEVICE) == found
+        found.pop("conv")  # the caller's own
+        assert set(mine.runs(DEVICE)) == {"conv", "add"}
+
+
+def test_a_damaged_row_stays_an_error_and_those_before_it_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "m.db"
+    with MeasurementStore(path) as store:
+        for number in range(3):
+            store.append(DEVICE, "conv", replace(RUN, round=number))
+        store._database.execute("UPDATE run SET run = '{}' WHERE id = 2")
+        for _ in range(2):
+            with pytest.raises(InvalidInput, match="damaged Run"):
+                store.runs(DEVICE)
+        (text,) = store._database.execute("SELECT run FROM run WHERE id = 3").fetchone()
+        store._database.execute("UPDATE run SET run = ? WHERE id = 2", (text,))
+        assert [run.round for run in store.runs(DEVICE)["conv"]] == [0, 2, 2]

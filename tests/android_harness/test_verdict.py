@@ -1,0 +1,339 @@
+"""The robust statistic and the verdict."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry, effective_mhz
+from mnasfpn.android_harness.protocol import (
+    HOST_PROTOCOL,
+    PHONE_PROTOCOL,
+    MeasuringProtocol,
+)
+from mnasfpn.android_harness.verdict import (
+    centre_us,
+    condensed,
+    figure_us,
+    inferences,
+    is_valid,
+    judge,
+    measurement,
+    measurements,
+    reference_clock_us,
+    spread,
+)
+from mnasfpn.errors import InvalidInput
+
+THREE = MeasuringProtocol("three", statistics=("median",), rounds=3, runs=2)
+DEVICE = DeviceInfo("host", "m", "s", "o", "x86_64", "r")
+
+
+def run(us: float, number: int = 0, position: int = 1, **other) -> Run:
+    return Run(number, position, samples_us=(us, us), **other)
+
+
+def runs(*figures: float, **other) -> list[Run]:
+    return [run(us, number, **other) for number, us in enumerate(figures)]
+
+
+def sentinels(*figures: float) -> list[Run]:
+    """Two visits per round, around position 1, both with the round's figure."""
+    return [run(us, number, at) for number, us in enumerate(figures) for at in (0, 2)]
+
+
+# One run
+
+
+def test_figure_takes_the_first_statistic_a_tool_printed():
+    old = Run(0, 0, stats_us={"min": 8.0, "avg": 10.0, "count": 50})
+    new = Run(0, 0, stats_us={"min": 8.0, "avg": 10.0, "median": 9.0, "count": 50})
+    assert figure_us(old, PHONE_PROTOCOL) == 10.0
+    assert figure_us(new, PHONE_PROTOCOL) == 9.0
+    assert (inferences(old), inferences(run(1.0))) == (50, 2)
+
+
+def test_a_run_without_the_statistic_is_an_error_that_names_both():
+    with pytest.raises(InvalidInput, match="reads median or avg; the run has max"):
+        figure_us(Run(0, 0, stats_us={"max": 3.0}), PHONE_PROTOCOL)
+    with pytest.raises(InvalidInput, match="only an error: gone"):
+        figure_us(Run(0, 0, error="gone"), PHONE_PROTOCOL)
+
+
+def test_effective_frequency_is_the_time_weighted_mean_of_the_fastest_cluster():
+    before = Telemetry(time_in_state={"p0": {"600000": 100}, "p4": {"1000000": 5, "2000000": 5}})
+    after = Telemetry(time_in_state={"p0": {"600000": 200}, "p4": {"1000000": 15, "2000000": 35}})
+    assert effective_mhz(run(1.0, before=before, after=after)) == pytest.approx(1750)
+    assert effective_mhz(run(1.0)) is None
+    assert effective_mhz(run(1.0, before=after, after=after)) is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0.1, 1e6), min_size=1, max_size=50), st.floats(1, 100))
+def test_a_condensed_run_counts_and_costs_the_same(samples, clock):
+    whole = Run(0, 0, samples_us=tuple(samples), clock_us=clock)
+    light = condensed(whole, HOST_PROTOCOL)
+    assert not light.samples_us
+    assert (figure_us(light, HOST_PROTOCOL), inferences(light), light.clock_us) == (
+        figure_us(whole, HOST_PROTOCOL),
+        inferences(whole),
+        clock,
+    )
+
+
+# Centre and spread
+
+
+def test_centre_and_spread_by_hand():
+    measured = runs(130, 104, 100, 102, 500)
+    assert centre_us(measured, THREE) == 104
+    assert spread(measured, THREE) == pytest.approx(0.04)  # of 100, 102 and 104
+
+
+def test_the_centre_is_the_protocols_quantile_and_the_spread_is_around_it():
+    quarter = replace(THREE, quantile=0.25)
+    measured = runs(130, 104, 100, 102, 500)
+    assert centre_us(measured, quarter) == 102
+    assert spread(measured, quarter) == pytest.approx(0.04)
+
+
+def test_clock_brings_runs_to_one_clock():
+    """The core ran at 100, 80 and 125 % of its clock; the model costs 50 probes each time."""
+    measured = [run(50 * clock, 0, clock_us=clock) for clock in (4.0, 5.0, 3.2)]
+    assert spread(measured, THREE) == pytest.approx(0)
+    assert centre_us(measured, THREE) == pytest.approx(50 * 4.0)  # their median clock
+    assert centre_us(measured, THREE, clock_us=10.0) == pytest.approx(500)
+
+
+def test_without_a_clock_in_every_run_figures_stay_as_they_are():
+    measured = [*runs(100, 101), run(102, 2, clock_us=7.0)]
+    assert centre_us(measured, THREE, clock_us=3.0) == 101
+    assert reference_clock_us(measured) is None
+    assert reference_clock_us([]) is None
+
+
+def test_a_model_without_a_clock_leaves_the_others_their_common_one():
+    clocked = {"a": (4.0, 4.0, 4.0), "b": (5.0, 5.0, 5.0)}
+    stored = {
+        key: [run(50 * clock, i, clock_us=clock) for i, clock in enumerate(clocks)]
+        for key, clocks in clocked.items()
+    }
+    found = measurements(DEVICE, stored | {"profiled": runs(7, 7, 7)}, THREE)
+    assert found["a"].centre_us == found["b"].centre_us == pytest.approx(50 * 4.5)
+    assert found["profiled"].centre_us == 7
+
+
+def test_failed_runs_have_no_say_in_the_reference_clock():
+    assert reference_clock_us([run(1, clock_us=5.0), Run(0, 0, error="x")]) == 5.0
+
+
+@pytest.mark.parametrize("statistic", [centre_us, spread])
+def test_no_runs_is_an_error(statistic):
+    with pytest.raises(InvalidInput, match="no runs"):
+        statistic([], THREE)
+
+
+figures = st.lists(st.floats(1, 1e6), min_size=3, max_size=9)
+
+
+@settings(deadline=None)
+@given(figures, st.integers(-6, 6), st.randoms(use_true_random=False))
+def test_centre_scales_and_neither_depends_on_order(values, power, shuffle):
+    factor = 2.0**power  # exact, so that equal distances stay equal
+    measured, scaled = runs(*values), runs(*(factor * value for value in values))
+    shuffle.shuffle(scaled)
+    assert centre_us(scaled, THREE) == pytest.approx(factor * centre_us(measured, THREE))
+    assert spread(scaled, THREE) == pytest.approx(spread(measured, THREE), abs=1e-9)
+    slack = 1e-9 * max(values)  # of interpolation
+    assert min(values) - slack <= centre_us(measured, THREE) <= max(values) + slack
+    assert spread(measured, THREE) >= 0
+
+
+@settings(deadline=None)
+@given(figures, st.lists(st.one_of(st.floats(1e-3, 1), st.floats(1e6, 1e9)), max_size=8))
+def test_fewer_than_half_outliers_cannot_move_the_centre_out_of_the_rest(values, outliers):
+    all_runs = runs(*values, *outliers[: len(values) - 1])
+    assert min(values) <= centre_us(all_runs, THREE) <= max(values)
+
+
+# The verdict
+
+
+def test_agreeing_processes_beside_a_steady_sentinel_are_valid():
+    verdict = judge(runs(100, 102, 104), THREE, sentinels(50, 50.5, 49.5))
+    assert verdict.status is Status.VALID
+    assert verdict.reasons == ()
+
+
+def test_a_spread_at_the_limit_is_valid_and_above_it_is_not():
+    at = replace(THREE, max_spread=0.0625)  # exact in binary
+    assert judge(runs(64, 66, 68), at).status is Status.VALID
+    above = judge(runs(64, 66, 68.01), at)
+    assert above.status is Status.UNSTABLE
+    assert above.reasons == ("the 3 closest processes are 6.3% apart, limit 6%",)
+
+
+def test_too_few_processes_are_unstable_and_say_how_many():
+    assert judge(runs(100, 101), THREE).reasons == ("measured in 2 of 3 processes",)
+    with_error = [*runs(100, 101), Run(2, 0, error="gone")]
+    assert judge(with_error, THREE).reasons == ("measured in 2 of 3 processes, 1 failed",)
+
+
+def test_only_errors_are_failed_with_the_last_one():
+    verdict = judge([Run(0, 0, error="first"), Run(1, 0, error="second")], THREE)
+    assert (verdict.status, verdict.reasons) == (Status.FAILED, ("second",))
+
+
+def test_nothing_measured_is_failed():
+    assert judge([], THREE).reasons == ("never measured",)
+
+
+def test_one_error_among_enough_good_runs_does_not_hurt():
+    assert judge([*runs(100, 101, 102), Run(3, 0, error="x")], THREE).status is Status.VALID
+
+
+@pytest.mark.parametrize(
+    ("disturbed", "words"),
+    [
+        (Run(0, 1, samples_us=(100.0,)), "round 0: 1 repeats of 2"),
+        (run(100, after=Telemetry(thermal_status=2)), "round 0: thermal status 2"),
+        (
+            run(
+                100,
+                before=Telemetry(time_in_state={"p4": {"2000000": 0, "1000000": 0}}),
+                after=Telemetry(time_in_state={"p4": {"2000000": 50, "1000000": 50}}),
+            ),
+            "round 0: 1500 MHz on average, 2000 MHz in the best run",
+        ),
+    ],
+)
+def test_a_disturbed_run_does_not_count(disturbed, words):
+    fast = {
+        "before": Telemetry(time_in_state={"p4": {"2000000": 0}}),
+        "after": Telemetry(time_in_state={"p4": {"2000000": 99}}, thermal_status=0),
+    }
+    others = [run(us, number, **fast) for number, us in ((1, 101), (2, 102))]
+    assert judge([disturbed, *others], THREE).reasons == (words,)
+    replaced = measurement("k", DEVICE, [disturbed, *others, run(103, 3, **fast)], THREE)
+    assert replaced.verdict.status is Status.VALID
+    assert replaced.centre_us == 102  # of 101, 102, 103: the disturbed 100 is left out
+    assert disturbed in replaced.runs
+
+
+def test_unreadable_telemetry_accuses_nobody():
+    unreadable = runs(100, 101, 102, after=Telemetry(thermal_status="unreadable"))
+    assert judge(unreadable, THREE).status is Status.VALID
+
+
+def test_more_cpu_time_than_wall_time_means_threads():
+    threads = judge(runs(100, 101, 102, cpu_per_wall=1.9), THREE)
+    assert threads.reasons == ("1.90 s of CPU time per second: more than one thread",)
+    once = [run(100, 0, cpu_per_wall=2.0), *runs(101, 102, cpu_per_wall=1.0)]
+    assert judge(once, THREE).status is Status.VALID  # a glitch of one clock reading
+
+
+def test_a_run_that_shared_its_core_does_not_count():
+    sharing = replace(THREE, min_cpu_per_wall=0.9)
+    shared = run(200, 0, cpu_per_wall=0.5)
+    alone = [run(us, us, cpu_per_wall=1.0) for us in (100, 101, 102)]
+    few = measurement("k", DEVICE, [shared, *alone[:2]], sharing)
+    assert few.verdict.reasons == ("round 0: had the core for 50% of its time",)
+    assert few.centre_us == 100.5  # the two that can be trusted
+    assert measurement("k", DEVICE, [shared, *alone], sharing).centre_us == 101
+    assert judge(runs(100, 101, 102), sharing).status is Status.VALID  # unknown accuses nobody
+
+
+@pytest.mark.parametrize("factor", [0.9, 1.1])
+def test_a_drifting_sentinel_disturbs_the_runs_of_its_round(factor):
+    beside = sentinels(50, 50, 50 * factor)
+    verdict = judge(runs(100, 101, 102), THREE, beside)
+    assert len(verdict.reasons) == 1
+    assert verdict.reasons[0].startswith("round 2: the sentinel beside it drifted")
+    assert judge(runs(100, 101, 102), THREE, None).status is Status.VALID
+
+
+def test_drift_is_what_the_nearest_sentinels_saw():
+    """Slow at the start of round 2, usual beside the run: one noisy visit accuses nobody."""
+    beside = [*sentinels(50, 50, 50), run(80, 2, 1), run(50, 2, 20)]
+    late = [run(100, 0), run(101, 1), run(102, 2, position=10)]
+    assert judge(late, THREE, beside).status is Status.VALID
+    slow = [*sentinels(50, 50), run(50, 2, 0), run(80, 2, 9), run(80, 2, 20)]
+    assert "drifted +60.0%" in judge(late, THREE, slow).reasons[0]
+
+
+def test_no_sentinel_in_a_round_is_said():
+    assert judge(runs(100, 101, 102), THREE, sentinels(50, 50)).reasons == (
+        "round 2: no sentinel run in this round",
+    )
+
+
+def test_a_failed_sentinel_is_no_sentinel():
+    failed = [*sentinels(50, 50), Run(2, 0, error="gone")]
+    assert "no sentinel run" in judge(runs(100, 101, 102), THREE, failed).reasons[0]
+
+
+@settings(deadline=None)
+@given(figures, st.lists(st.floats(1, 1e6), max_size=9))
+def test_later_rounds_of_the_sentinel_never_change_a_verdict(values, later):
+    beside = sentinels(*[50.0] * len(values))
+    more = [*beside, *(run(us, len(values) + i, 0) for i, us in enumerate(later))]
+    assert judge(runs(*values), THREE, more) == judge(runs(*values), THREE, beside)
+
+
+@settings(deadline=None)
+@given(figures)
+def test_valid_exactly_when_those_nearest_the_median_agree(values):
+    verdict = judge(runs(*values), THREE, sentinels(*[50.0] * len(values)))
+    middle = np.median(values)
+    nearest = sorted(sorted(values, key=lambda value: (abs(value - middle), value))[:3])
+    assert (verdict.status is Status.VALID) == (nearest[2] / nearest[0] - 1 <= 0.05)
+
+
+# Measurements
+
+
+def test_measurement_keeps_every_run_and_counts_all_of_them():
+    measured = [*runs(130, 104, 100, 102), Run(4, 0, error="gone")]
+    result = measurement("k", DEVICE, measured, THREE)
+    assert result.runs == tuple(measured)
+    assert (result.centre_us, result.count) == (103, 8)
+    assert result.spread == pytest.approx(0.04)
+    assert result.verdict == judge(measured, THREE)
+
+
+def test_a_failed_measurement_has_no_number():
+    result = measurement("k", DEVICE, [Run(0, 0, error="gone")], THREE)
+    assert (result.centre_us, result.spread, result.count) == (None, None, 0)
+
+
+def test_measurements_share_one_clock_and_leave_the_sentinel_out():
+    """Two models of 50 probes each, measured while the core was slow and while it was fast."""
+    slow = [run(50 * 5.0, n, clock_us=5.0) for n in range(3)]
+    fast = [run(50 * 4.0, n, clock_us=4.0) for n in range(3)]
+    watch = [run(20.0, n, at, clock_us=4.0) for n in range(3) for at in (0, 2)]
+    stored = {"slow": slow, "fast": fast, "watch": watch}
+    result = measurements(DEVICE, stored, THREE, "watch")
+    assert list(result) == ["slow", "fast"]
+    assert [result[key].centre_us for key in result] == pytest.approx([200, 200])
+    assert {result[key].verdict.status for key in result} == {Status.VALID}
+    again = measurements(DEVICE, stored, THREE, "watch", clock_us=5.0)
+    assert again["fast"].centre_us == pytest.approx(250)
+
+
+@settings(deadline=None)
+@given(figures, st.integers(0, 3))
+def test_valid_is_what_the_verdict_says(values, failed):
+    """Of few runs or many, with and without errors, beside a sentinel that was never seen too."""
+    errors = [Run(number, 1, error="no memory") for number in range(failed)]
+    steady = sentinels(*(100.0 for _ in values))
+    known = {"model": [*errors, *runs(*values)], "sentinel": steady}
+    for protocol in (THREE, replace(THREE, max_spread=1e9)):
+        for sentinel in ("sentinel", "another"):
+            verdict = judge(known["model"], protocol, known.get(sentinel, ()))
+            expected = verdict.status is Status.VALID
+            assert is_valid("model", known, protocol, sentinel) == expected
+    assert not is_valid("never seen", known, THREE, "sentinel")
