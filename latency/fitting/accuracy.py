@@ -133,7 +133,7 @@ def kendall_tau(y: Matrix, p: Matrix) -> Figure:
     from scipy.stats import kendalltau, norm
 
     n = len(y)
-    tau = round(float(np.nan_to_num(kendalltau(y, p).statistic)), 14)  # what is 1 is not 1 - 1e-16
+    tau = round(float(np.nan_to_num(kendalltau(y, p).statistic)), 15)  # what is 1 is not 1 - 1e-16
     concordant = np.sign(np.subtract.outer(y, y) * np.subtract.outer(p, p)).sum(axis=1)
     between = 2 * (n - 2) * concordant.var() / (n - 1) ** 2
     deviation = math.sqrt(2 / (n * (n - 1)) * (between + 1 - tau**2))
