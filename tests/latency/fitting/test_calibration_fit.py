@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput, InvalidProfile
-from mnasfpn.latency.fitting.calibration_fit import fit_calibration
+from mnasfpn.latency.fitting.calibration_fit import SETTLING_US, SHRINKAGES, fit_calibration
 from mnasfpn.latency.kernels.cache_traffic import (
     MANY_TAPS,
     cold_megabytes,
@@ -112,6 +112,13 @@ def test_a_law_is_found_again_from_whole_models(chains) -> None:
     assert found.families["conv_1x1"].factor == pytest.approx(1.2, rel=0.03)
     assert found.families["conv_1x1"].weights_us_per_mb == pytest.approx(90.0, rel=0.05)
     assert found.half_width < 0.01
+
+
+def test_between_what_predicts_alike_rounding_does_not_choose(chains) -> None:
+    """Kernels that cost in a model what they cost alone: any settling and shrinkage will do."""
+    alone_ms = [sum(map(net_us, each.kernels)) / 1e3 for each in chains]
+    found = fit_calibration(chains, alone_ms, net_us)
+    assert (1e3 * found.settling_ms, found.shrinkage) == (SETTLING_US[0], SHRINKAGES[0])
 
 
 def test_steps_tell_what_few_models_do_not(chains) -> None:
