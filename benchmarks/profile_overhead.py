@@ -108,6 +108,7 @@ def timings(version: str, repeats: list[list[dict[str, Any]]]) -> list[Timing]:
 def markdown(found: list[Timing], repeats: int) -> str:
     versions = list(dict.fromkeys(timing.version for timing in found))
     visits = " or ".join(sorted({f"{each.visits:,}" for each in found if each.visits}))
+    beside = f", in turns with {versions[0]} in a folder of its own" if versions[1:] else ""
     lines = [
         "# What `mnasfpn profile` takes beside measuring",
         "",
@@ -115,9 +116,8 @@ def markdown(found: list[Timing], repeats: int) -> str:
         "the times of everything else are measured. The MnasFPN space at 320x320 with the default "
         "heads, kernels in files of their own, five rounds: "
         f"{visits} visits. Seconds of processor time, medians of {repeats} repeats"
-        f"{', versions in turns' if len(versions) > 1 else ''}, each command in a process of its "
-        "own; the stand-in's own time is left out. Stages by where the program was at every tick "
-        "of a clock.",
+        f"{beside}, each command in a process of its own; the stand-in's own time is left out. "
+        "Stages by where the program was at every tick of a clock.",
         "",
         f"| | {' | '.join(versions)} |",
         "|---|" + "---|" * len(versions),

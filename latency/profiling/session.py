@@ -7,7 +7,7 @@ one store - kernels, heads, whole files - is brought to one clock, and may be co
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,52 +80,31 @@ class Session:
             JobFailed: a model or the store cannot be written.
         """
         check_keys((*models, sentinel_key))
-        already = {
-            key: [condensed(run, self.protocol) for run in runs]
-            for key, runs in self.runs().items()
-        }
+        protocol, runs = self.protocol, self.runs()
+        already = {key: [condensed(run, protocol) for run in runs[key]] for key in runs}
         due = {
             key: model
             for key, model in models.items()
-            if not is_valid(key, already, self.protocol, sentinel_key)
+            if not is_valid(key, already, protocol, sentinel_key)
         }
         if not due:
             return
-        settings = self.protocol.run_settings(
-            xnnpack=self.runtime is XNNPACK, op_profile=op_profile
-        )
-        visited = self._visited(models, already)
+        settings = protocol.run_settings(xnnpack=self.runtime is XNNPACK, op_profile=op_profile)
+        visits = {key: len(already.get(key, ())) for key in models}
+        done = sum(min(count, protocol.rounds) for count in visits.values())
         with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
             sentinel, *jobs = _jobs({sentinel_key: kernel_graph(SENTINEL), **due}, Path(folder))
-            for job, run in campaign(
-                self.device,
-                jobs,
-                self.protocol,
-                self.seed,
-                settings,
-                sentinel=sentinel,
-                already=already,
-            ):
+            made = campaign(
+                self.device, jobs, protocol, self.seed, settings, sentinel=sentinel, already=already
+            )
+            for job, run in made:
                 self.store.append(self.info, job.key, run)
-                if job is not sentinel:
-                    visited(job.key)
-
-    def _visited(
-        self, models: Iterable[str], already: Mapping[str, Sequence[Run]]
-    ) -> Callable[[str], None]:
-        """Reports one visit more to a key."""
-        rounds = self.protocol.rounds
-        visits = {key: len(already.get(key, ())) for key in models}
-        done = sum(min(count, rounds) for count in visits.values())
-
-        def visited(key: str) -> None:
-            nonlocal done
-            done += visits[key] < rounds
-            visits[key] += 1
-            if self.progress:
-                self.progress(done, len(visits) * rounds, key)
-
-        return visited
+                if job is sentinel:
+                    continue
+                done += visits[job.key] < protocol.rounds
+                visits[job.key] += 1
+                if self.progress:
+                    self.progress(done, len(models) * protocol.rounds, job.key)
 
     def runs(self) -> dict[str, tuple[Run, ...]]:
         """Every run of the device in the store, by key."""

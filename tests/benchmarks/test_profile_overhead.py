@@ -84,7 +84,7 @@ def test_tables_have_medians_and_leave_out_what_takes_no_time() -> None:
     text = markdown(found, 3)
     assert "**simulated**" in text
     assert "40 visits" in text
-    assert "medians of 3 repeats, versions in turns" in text
+    assert "medians of 3 repeats, in turns with old in a folder of its own," in text
     assert "| | old | this version |" in text
     assert "| **`mnasfpn profile`** | **4.0** | **2.0** |\n| planning | 2.00 | 1.00 |" in text
     assert "fitting" not in text
