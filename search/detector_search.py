@@ -89,9 +89,9 @@ def _require_coverage(profile: DeviceProfile, space: SearchSpace) -> None:
     the controller nothing."""
     estimator, detector = Estimator(profile), published(DETECTOR)
     reasons = []
-    for choices in space.decisions.sample(np.random.default_rng(0), COVERAGE_CELLS):
+    for cell in space.sample(np.random.default_rng(0), COVERAGE_CELLS):
         try:
-            estimator.estimate(replace(detector, head=space.decode(choices)).graph())
+            estimator.estimate(replace(detector, head=cell).graph())
         except NotCovered as error:
             reasons.append(str(error))
     if len(reasons) > COVERAGE_CELLS / 2:

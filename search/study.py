@@ -12,12 +12,12 @@ import msgspec
 import numpy as np
 
 from ..errors import InvalidInput, JobFailed
+from ..models.decisions import Choices
 from ..models.model_files import to_json
 from ..storage.sqlite_file import DatabaseFile
 from .cells import Cell, canonical, cell_from_json
 from .controllers import create_controller
 from .controllers.base import Controller, ControllerState
-from .decisions import Choices
 from .reward import Reward
 from .scoring import Attempt, Score
 from .search_space import SearchSpace

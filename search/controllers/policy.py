@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ...models.decisions import Decisions, IntArray, draw
 from ...models.networks.torch_network import one_thread
-from ..decisions import Decisions, IntArray, draw
 
 if TYPE_CHECKING:
     import torch

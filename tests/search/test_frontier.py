@@ -14,8 +14,7 @@ from mnasfpn.search.scoring import Score
 from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Trial
 
-SPACE = search_space("mnasfpn")
-CELLS = [SPACE.decode(c) for c in SPACE.decisions.sample(np.random.default_rng(0), 12)]
+CELLS = search_space("mnasfpn").sample(np.random.default_rng(0), 12)
 
 
 def study(*results: tuple[float, float] | None) -> list[Trial]:

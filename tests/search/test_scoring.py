@@ -22,9 +22,8 @@ from mnasfpn.search.search_space import SPACES, search_space
 
 
 def cell_of(name: str, seed: int = 0) -> Cell:
-    space = search_space(name, repeats=1)
-    (choices,) = space.decisions.sample(np.random.default_rng(seed), 1)
-    return canonical(space.decode(choices))
+    (cell,) = search_space(name, repeats=1).sample(np.random.default_rng(seed), 1)
+    return canonical(cell)
 
 
 def small_detector(cell: Cell) -> Detector:
