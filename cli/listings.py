@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from ..latency.profile.device_profile import DeviceProfile
     from ..models.export.verify import ExportReport
     from ..models.published import PublishedRow
-    from ..search.frontier import Finalist, FrontierRow
+    from ..search.finalists import Finalist
+    from ..search.frontier import FrontierRow
 
 
 MOST_PARTS = 6  # of an estimate, on one line

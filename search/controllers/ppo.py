@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...errors import InvalidInput
 from ...models.decisions import Choices, Decisions, as_choices
-from ...models.networks.torch_network import one_thread
+from ...models.networks.one_thread import one_thread
 from .base import ControllerState, generator_from, generator_state
 from .policy import RecurrentPolicy
 

@@ -52,12 +52,12 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert first == replace(
         batch[0],
         status="finished",
-        evaluation=RESULT.evaluation,
+        score=RESULT.score,
         reward=pytest.approx(reward),
         seconds=12.5,
         worker="host:7",
     )
-    assert (second.status, second.reason, second.evaluation, second.reward) == (
+    assert (second.status, second.reason, second.score, second.reward) == (
         "failed",
         "not covered",
         None,
