@@ -102,12 +102,7 @@ def markdown(rows: list[dict[str, float | str]], single: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.group(invoke_without_command=False)
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="batch")
+@command
 @click.option("--profile", "path", type=click.Path(path_type=Path), help="A fitted profile.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 def main(path: Path | None, out: Path, as_json: bool) -> dict[str, object]:

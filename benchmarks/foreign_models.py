@@ -154,12 +154,7 @@ def notes(profile: DeviceProfile, plan: ProfilingPlan, noise: float) -> list[str
     ]
 
 
-@click.group()
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="foreign_models")
+@command
 @click.option("--work", type=click.Path(path_type=Path), required=True, help="Files and runs.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 @click.option("--general", default=256, show_default=True, help="Kernels of networks in general.")

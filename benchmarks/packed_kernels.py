@@ -95,12 +95,7 @@ def write_results(out: Path, name: str, title: str, notes: list[str], ways: list
     return text
 
 
-@click.group()
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="packed_kernels")
+@command
 @click.option("--store", type=click.Path(path_type=Path), required=True, help="measurements.db.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 @click.option("--calibration", default=24, help="Heads to calibrate on.")

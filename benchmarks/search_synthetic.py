@@ -191,12 +191,7 @@ def markdown(outcomes: list[Outcome], notes: list[str]) -> str:
     return "\n".join(lines)
 
 
-@click.group()
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="search_synthetic")
+@command
 @click.option("--samples", default=400, help="Trials of each search.")
 @click.option("--seeds", default=5, help="Searches of each controller.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")

@@ -98,12 +98,7 @@ def markdown(profile: DeviceProfile, found: dict[str, Agreement]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.group()
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="this-pc")
+@command
 @click.option(
     "--store",
     type=click.Path(path_type=Path),

@@ -179,12 +179,7 @@ def markdown(rows: Sequence[Row]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.group(invoke_without_command=False)
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="transfer")
+@command
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="Folder of the files.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 def main(data: Path, out: Path, as_json: bool) -> dict[str, object]:

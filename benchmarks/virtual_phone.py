@@ -24,7 +24,7 @@ import click
 
 from ..android_harness.phone.adb import list_devices
 from ..cli.console import command
-from ..cli.jobs import profiling_plan
+from ..cli.verbs.profile import profiling_plan
 from ..errors import JobFailed, StableDeviceError
 from ..latency.profile.device_profile import DeviceProfile, load_profile
 from ..latency.profiling.store import MeasurementStore
@@ -126,12 +126,7 @@ def profiled(asked: Asked, serial: str, program: Path, folder: Path) -> tuple[De
         return fitted, judged(fitted, plan, runs)
 
 
-@click.group()
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="virtual_phone")
+@command
 @click.option("--cpu", type=click.Choice(CPUS), default=CPUS[0], help="Kind of phone.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Folder of the runs: resumable.")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import MnasFpnError
-from ..report.page import is_numeric
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,53 +29,48 @@ EXTRAS = {  # which extra of setup.cfg brings a library that not every installat
 }
 
 
-def command(group: click.Group, **options: Any) -> Callable[[Callable[..., Any]], click.Command]:
+def command(function: Callable[..., Any]) -> click.Command:
     """A command with ``--json``, whose return value is what that prints.
 
     The function gets ``as_json`` and prints its own tables when it is False. Errors of ours become
     one line on stderr and their exit code; Ctrl-C says that nothing is lost and exits with 1.
     """
 
-    def wrap(function: Callable[..., Any]) -> click.Command:
-        @functools.wraps(function)
-        def run(as_json: bool, **arguments: Any) -> None:
-            # TensorFlow's remarks about its own build tell our users nothing.
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            try:
-                result = function(as_json=as_json, **arguments)
-            except MnasFpnError as error:
-                _fail(str(error), error.exit_code)
-            except KeyboardInterrupt:
-                _fail(
-                    "interrupted; what was finished is stored, the same command continues", FAILED
-                )
-            except BrokenPipeError:
-                raise  # whoever read our output has seen enough, as ``head`` does
-            except ModuleNotFoundError as error:
-                library = (error.name or "").partition(".")[0]
-                if library not in EXTRAS:
-                    raise
-                extra = EXTRAS[library]
-                _fail(
-                    f"this needs {library}, which is not installed; run `pip install "
-                    f"'mnasfpn[{extra}]'` (or 'mnasfpn[all]' for all commands)",
-                    FAILED,
-                )
-            except OSError as error:
-                # The system's own words name what and where.
-                _fail(
-                    f"{error.strerror or error}: {error.filename or 'no file named'}; check the "
-                    "path, its permissions and the free space; what was finished is kept",
-                    FAILED,
-                )
-            else:
-                if as_json:
-                    click.echo(to_json(result))
+    @functools.wraps(function)
+    def run(as_json: bool, **arguments: Any) -> None:
+        # TensorFlow's remarks about its own build tell our users nothing.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        try:
+            result = function(as_json=as_json, **arguments)
+        except MnasFpnError as error:
+            _fail(str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail("interrupted; what was finished is stored, the same command continues", FAILED)
+        except BrokenPipeError:
+            raise  # whoever read our output has seen enough, as ``head`` does
+        except ModuleNotFoundError as error:
+            library = (error.name or "").partition(".")[0]
+            if library not in EXTRAS:
+                raise
+            extra = EXTRAS[library]
+            _fail(
+                f"this needs {library}, which is not installed; run `pip install "
+                f"'mnasfpn[{extra}]'` (or 'mnasfpn[all]' for all commands)",
+                FAILED,
+            )
+        except OSError as error:
+            # The system's own words name what and where.
+            _fail(
+                f"{error.strerror or error}: {error.filename or 'no file named'}; check the "
+                "path, its permissions and the free space; what was finished is kept",
+                FAILED,
+            )
+        else:
+            if as_json:
+                click.echo(to_json(result))
 
-        option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
-        return group.command(**options)(option(run))
-
-    return wrap
+    option = click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout.")
+    return click.command()(option(run))
 
 
 def _fail(message: str, code: int) -> None:
@@ -109,9 +103,17 @@ def say(text: str, style: str = "") -> None:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], note: str = ""
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    words: Collection[str] = (),
+    note: str = "",
 ) -> None:
-    """A table; numbers are right-aligned."""
+    """A table.
+
+    Args:
+        words: columns of words, which may be folded; others hold numbers and are right-aligned.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.measure import Measurement
@@ -122,7 +124,7 @@ def print_table(
     table = Table(box=SIMPLE_HEAD)
     texts = [["" if cell is None else str(cell) for cell in row] for row in rows]
     for position, column in enumerate(columns):
-        numeric = is_numeric(row[position] for row in texts)
+        numeric = column not in words
         whole = numeric or position == 0
         pieces = [column, *(row[position] for row in texts)]
         if not whole:

@@ -57,6 +57,13 @@ def text(name: str, default: str, help: str) -> Option:
     return click.option(name, default=default, show_default=True, help=help)
 
 
+def space(*others: str) -> Option:
+    """A search space of the paper that has MnasFPN's cells, or one of some others by name."""
+    # The names are not read off the spaces themselves, which take numpy to import.
+    names = ("mnasfpn", "no-expand", "conn-search", *others)
+    return choice("--space", names, "The paper's search space.")
+
+
 seed = count("--seed", 0, "Of everything random.", least=0)
 
 

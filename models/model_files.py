@@ -77,6 +77,21 @@ def resolve(text: str) -> Resolved:
     return _resolved(path.stem, load_detector(path))
 
 
+def named_detector(text: str) -> Detector:
+    """The detector that a text names, as :func:`resolve` reads it.
+
+    Raises:
+        InvalidInput: it names a .tflite, which cannot be trained or exported again.
+    """
+    resolved = resolve(text)
+    if resolved.detector is None:
+        raise InvalidInput(
+            f"{text} is an exported model; expected a published name, a genotype or detector "
+            ".json, or the folder of a training run"
+        )
+    return resolved.detector
+
+
 def resolve_all(text: str) -> Iterator[Resolved]:
     """The same, and every line of a .jsonl file, each a genotype or detector, in turn."""
     path = Path(text)

@@ -122,12 +122,7 @@ def markdown(sections: dict[str, list[Figures]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-@click.group(invoke_without_command=False)
-def group() -> None:
-    """Only carries the one command below."""
-
-
-@command(group, name="phones")
+@command
 @click.option("--data", type=click.Path(path_type=Path), default=DATA, help="Folder of the files.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 @click.option("--train", type=click.Path(path_type=Path), help="Fit on this CSV file.")

@@ -16,12 +16,11 @@ from ..data.coco import CocoSplit, Example
 from ..data.pipeline import load_image, normalise
 from ..detection.anchors import anchors_for
 from ..detection.boxes import NmsSettings, detect
+from ..training.run_folder import TrainingRun, is_run, load_run
 from .coco_metrics import MeanPrecision, mean_precision
 
 if TYPE_CHECKING:
     import keras
-
-    from ..training.run_folder import TrainingRun
 
 Floats = NDArray[np.float32]
 BATCH = 16
@@ -43,6 +42,23 @@ class Predictor:
     slots: int
     predict: Callable[[Floats], tuple[Floats, Floats]]
     batch_size: int = BATCH
+
+
+def predictor_of(model: Path) -> Predictor:
+    """Of the folder of a finished training, or of an exported file.
+
+    Raises:
+        InvalidInput: it is neither.
+        InvalidModelFile: as :func:`tflite_predictor`.
+    """
+    if is_run(model):
+        return run_predictor(load_run(model))
+    if model.suffix == ".tflite" and model.is_file():
+        return tflite_predictor(model)
+    raise InvalidInput(
+        f"{model} is neither the folder of a finished training run nor a .tflite; make one "
+        "with `mnasfpn train` or `mnasfpn export`"
+    )
 
 
 def keras_predictor(model: keras.Model) -> Predictor:

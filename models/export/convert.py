@@ -36,6 +36,23 @@ def sample_images(data: CocoSplit, size: int, count: int, seed: int = 0) -> Floa
     return np.stack([normalise(load_image(data.examples[index], size)) for index in chosen])
 
 
+def sample_photographs(size: int, count: int, seed: int = 0) -> Floats:
+    """Random crops [count, S, S, 3] in [-1, 1] of scikit-learn's two sample photographs."""
+    from sklearn.datasets import load_sample_images
+
+    photos = load_sample_images().images
+    rng = np.random.default_rng(seed)
+    crops = []
+    for _ in range(count):
+        photo = photos[rng.integers(len(photos))]
+        side = min(*photo.shape[:2], size)
+        top, left = (int(rng.integers(extent - side + 1)) for extent in photo.shape[:2])
+        crop = photo[top : top + side, left : left + side]
+        places = np.arange(size) * side // size  # nearest pixel where a photo is too small
+        crops.append(normalise(crop[places][:, places]))
+    return np.stack(crops)
+
+
 def convert(
     detector: Detector,
     weights: Weights,

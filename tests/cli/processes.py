@@ -21,11 +21,11 @@ def run(*command: str | Path, **options: Any) -> subprocess.CompletedProcess[str
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, **options)
 
 
-def invoke(*arguments: str | Path) -> Result:
+def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(main, list(map(str, arguments)), prog_name="mnasfpn")
 
 
-def refused(*arguments: str | Path, code: int = 2) -> str:
+def refused(*arguments: object, code: int = 2) -> str:
     """Message of a command that must fail with one line and nothing else."""
     result = invoke(*arguments)
     assert result.exit_code == code, result.output

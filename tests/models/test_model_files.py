@@ -14,6 +14,7 @@ from mnasfpn.models.model_files import (
     from_json,
     load_detector,
     load_genotype,
+    named_detector,
     resolve,
     resolve_all,
     save,
@@ -162,6 +163,19 @@ def test_resolve_a_tflite_file(tmp_path):
     found = resolve(str(tmp_path / "mine.tflite"))
     assert (found.name, found.detector) == ("mine", None)
     assert cost(found.graph).madds == cost(graph).madds
+
+
+def test_named_detectors_are_names_cells_or_detectors(tmp_path):
+    published_one = PUBLISHED["mobilenetv2-mnasfpn"]
+    assert named_detector("mobilenetv2-mnasfpn") == published_one
+    detector = replace(published_one, classes=7)
+    for value, expected in ((detector, detector), (detector.head, default_detector(detector.head))):
+        save(value, tmp_path / "mine.json")
+        assert named_detector(str(tmp_path / "mine.json")) == expected
+    file = tmp_path / "mine.tflite"
+    file.write_bytes(write_tflite(detector.graph()))
+    with pytest.raises(InvalidInput, match=r"mine\.tflite is an exported model; expected"):
+        named_detector(str(file))
 
 
 def test_resolve_all(tmp_path):

@@ -16,7 +16,7 @@ import pytest
 
 from mnasfpn.benchmarks.packed_kernels import judged
 from mnasfpn.benchmarks.virtual_phone import Asked, check
-from mnasfpn.cli.jobs import profiling_plan
+from mnasfpn.cli.verbs.profile import profiling_plan
 from mnasfpn.latency.fitting.fit import fit
 from mnasfpn.latency.profile.device_profile import load_profile
 from mnasfpn.latency.profiling.plan import SENTINEL_KEY

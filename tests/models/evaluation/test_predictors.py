@@ -21,6 +21,7 @@ from mnasfpn.models.evaluation.coco_metrics import mean_precision
 from mnasfpn.models.evaluation.predictors import (
     Predictor,
     evaluate,
+    predictor_of,
     run_predictor,
     tflite_predictor,
 )
@@ -148,3 +149,12 @@ def test_files_that_are_no_detector_are_refused(tmp_path):
     one_output = write_tflite(DETECTOR.graph().prune(["predictor/boxes"]))
     with pytest.raises(InvalidModelFile, match="expected an image"):
         tflite_predictor(one_output)
+
+
+def test_a_path_tells_what_predicts(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_tflite(DETECTOR.graph()))
+    assert predictor_of(path).input_size == DETECTOR.input_size
+    for other in (tmp_path, tmp_path / "nothing.tflite"):
+        with pytest.raises(InvalidInput, match="neither the folder of a finished"):
+            predictor_of(other)

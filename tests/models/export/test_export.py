@@ -13,7 +13,13 @@ from mnasfpn.models.data.coco import read_coco
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
 from mnasfpn.models.detector import Backbone, Detector
 from mnasfpn.models.evaluation.predictors import tflite_predictor
-from mnasfpn.models.export.convert import OUTPUTS, convert, name_outputs, sample_images
+from mnasfpn.models.export.convert import (
+    OUTPUTS,
+    convert,
+    name_outputs,
+    sample_images,
+    sample_photographs,
+)
 from mnasfpn.models.export.verify import ExportReport, export, list_operators, verify
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.weights import random_weights
@@ -169,3 +175,14 @@ def test_unknown_precision_and_bad_names_are_refused(weights, images, tmp_path):
         export(DETECTOR, weights, tmp_path / "model.bin", images)
     with pytest.raises(InvalidInput, match="got none"):
         export(DETECTOR, weights, tmp_path / "model.tflite", images[:0])
+
+
+@pytest.mark.parametrize("size", [64, 320, 512])
+def test_photographs_of_any_size_are_real_pixels(size):
+    images = sample_photographs(size, 2, seed=0)
+    assert images.shape == (2, size, size, 3)
+    assert images.dtype == np.float32
+    assert images.min() >= -1
+    assert images.max() <= 1
+    assert images.std() > 0.1
+    assert np.array_equal(images, sample_photographs(size, 2, seed=0))

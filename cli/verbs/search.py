@@ -1,0 +1,38 @@
+"""``mnasfpn search``: trials of a space's cells, and the frontier they make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .. import options
+from ..console import command, progress
+from .frontier import print_frontier
+
+
+@command
+@options.space("nas-fpnlite-s")
+@click.option("--profile", required=True, help="A fitted profile, or a bundled one's name.")
+@options.text("--task", "digits", "digits, or a COCO folder.")
+@options.count("--samples", 100, "Trials in all.")
+@options.choice("--controller", ("ppo", "evolution", "random"), "What proposes the trials.")
+@options.output("--study", "The study's file; continued if there.")
+@options.count("--workers", 1, "Processes that train.")
+@options.count("--repeats", 3, "Cells of the estimated detector.")
+@click.option("--exponent", default=-0.3, show_default=True, help="w of mAP x LAT^w.")
+@options.seed
+def search(as_json: bool, **asked: Any) -> Any:
+    """Search for accurate and fast heads; reward mAP x LAT^w.
+
+    The same command goes on where it was stopped.
+    """
+    from ...search.detector_search import search as run
+    from ...search.search_request import SearchRequest
+
+    request = SearchRequest(**asked)
+    with progress(f"{request.controller} search", quiet=as_json) as report:
+        found = run(request, report)
+    if not as_json:
+        print_frontier(found)
+    return {"study": str(request.study), "frontier": [row.to_json() for row in found]}
