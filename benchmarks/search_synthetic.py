@@ -26,6 +26,7 @@ from ..models.genotype import LEVELS, Genotype
 from ..models.graph.costs import cost
 from ..models.heads.cell import Cell
 from ..models.published import published
+from ..progress import Progress
 from ..search.controllers import CONTROLLERS
 from ..search.frontier import frontier
 from ..search.loop import run_search
@@ -40,11 +41,9 @@ MS_PER_MADD = 0.2e-6  # made up; about what 183 ms for 0.92 thousand million com
 REFERENCE = (400.0, 0.0)  # ms and quality, from which hypervolumes are measured
 LAST_SHARE = 0.2  # of a run, whose mean reward tells what was learned
 
-Progress = Callable[[int, int, str], None]
-
 
 @dataclass(frozen=True)
-class SyntheticEvaluate:
+class SyntheticScorer:
     """Made-up quality and latency of a cell; a pure function."""
 
     detector: Detector
@@ -111,7 +110,7 @@ def compare(samples: int, seeds: Sequence[int], watch: Progress) -> list[Outcome
     Args:
         watch: called with (trials done, trials in all, controller).
     """
-    evaluate = SyntheticEvaluate(published("mobilenetv2-mnasfpn"))
+    scorer = SyntheticScorer(published("mobilenetv2-mnasfpn"))
     total = samples * len(seeds) * len(CONTROLLERS)
     outcomes, done = [], 0
     for controller in CONTROLLERS:
@@ -121,7 +120,7 @@ def compare(samples: int, seeds: Sequence[int], watch: Progress) -> list[Outcome
             done += 1
             watch(done, total, controller)
 
-        runs = [one_search(controller, seed, samples, evaluate, count) for seed in seeds]
+        runs = [one_search(controller, seed, samples, scorer, count) for seed in seeds]
         outcomes.append(summary(controller, runs))
     return outcomes
 
@@ -130,10 +129,10 @@ def one_search(
     controller: str,
     seed: int,
     samples: int,
-    evaluate: SyntheticEvaluate,
+    scorer: SyntheticScorer,
     count: Callable[[Trial], None],
 ) -> tuple[tuple[Trial, ...], float]:
-    """The trials of a search, and its seconds beside the evaluations."""
+    """The trials of a search, and its seconds beside the scoring."""
     plan = StudyPlan(
         search_space("mnasfpn"), controller, seed=seed, task={"landscape": "synthetic"}
     )
@@ -142,10 +141,10 @@ def one_search(
         tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder,
         Study(Path(folder) / "study.db", plan) as study,
     ):
-        run_search(study, plan.new_controller(), evaluate, samples, progress=count)
+        run_search(study, plan.new_controller(), scorer, samples, ended=count)
         trials = study.trials()
-    evaluating = sum(trial.seconds for trial in trials)
-    return trials, time.monotonic() - begun - evaluating
+    scoring = sum(trial.seconds for trial in trials)
+    return trials, time.monotonic() - begun - scoring
 
 
 def summary(controller: str, runs: list[tuple[tuple[Trial, ...], float]]) -> Outcome:
@@ -166,8 +165,8 @@ def summary(controller: str, runs: list[tuple[tuple[Trial, ...], float]]) -> Out
 
 
 def _volume(trials: tuple[Trial, ...]) -> float:
-    results = [trial.evaluation for trial in frontier(trials) if trial.evaluation]
-    return hypervolume([r.latency_ms for r in results], [r.mean_ap for r in results], REFERENCE)
+    scores = [trial.score for trial in frontier(trials) if trial.score]
+    return hypervolume([s.latency_ms for s in scores], [s.mean_ap for s in scores], REFERENCE)
 
 
 def _mean(values: np.ndarray) -> tuple[float, float]:

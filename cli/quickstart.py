@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..android_harness.protocol import HOST_PROTOCOL, quick
 from ..errors import InvalidInput, JobFailed
@@ -20,22 +20,27 @@ from ..latency.profiling.session import Session
 from ..latency.profiling.store import MeasurementStore
 from ..models.data.digits import DigitsSettings
 from ..models.detector import Detector
-from ..models.genotype import Genotype
 from ..models.graph.graph import Graph
 from ..models.published import published
 from ..models.space import MNASFPN, Space
 from ..models.training.recipes import RECIPES, Recipe
 from ..report.content import Shipped, write_report
-from ..search.detector_search import DETECTOR, DIGITS, evaluation, search, search_plan
-from ..search.proxy.task import BACKBONE, ProxySettings, prepare_proxy
-from ..search.reward import PAPER_EXPONENT
+from ..search.detector_search import search
+from ..search.detector_task import DETECTOR, DetectorTask, scorer
+from ..search.proxy.preparation import prepare_proxy
+from ..search.proxy.proxy_settings import ProxySettings
+from ..search.proxy.task import BACKBONE
+from ..search.search_request import SearchRequest
 from ..search.study import Study, StudyPlan, Trial
 from ..storage.atomic import write_atomically
 from .console import progress, say
 
+if TYPE_CHECKING:
+    from ..models.export.convert import Precision
+
 EXPORT_IMAGES = 32
+SHIPPED: tuple[Precision, ...] = ("float32", "int8")
 DIGIT_CLASSES = 10
-REPEATS = 3  # cells of the detectors whose latency is estimated
 
 
 @dataclass(frozen=True)
@@ -177,21 +182,19 @@ def _small_detector(size: Size) -> Detector:
 def _search(folder: Folder, seed: int, quiet: bool, size: Size) -> tuple[Trial, StudyPlan]:
     """PPO, and random search for comparison; the trial of highest reward of the first."""
     for study, controller in ((folder.study, "ppo"), (folder.baseline, "random")):
-        plan = search_plan(
-            "mnasfpn",
-            controller,
-            str(folder.profile),
-            DIGITS,
-            REPEATS,
-            PAPER_EXPONENT,
-            seed,
-            study,
-            size.proxy,
-            size.digits,
-            size.batch if controller == "ppo" else None,
+        asked = SearchRequest(
+            profile=str(folder.profile),
+            study=study,
+            controller=controller,
+            samples=size.samples,
+            workers=size.workers,
+            seed=seed,
+            batch=size.batch if controller == "ppo" else None,
+            proxy=size.proxy,
+            digits=size.digits,
         )
         with progress(f"3/6 search {controller:7}", quiet=quiet) as report:
-            search(study, plan, size.samples, size.workers, report)
+            search(asked, report)
     with Study(folder.study) as store:
         finished = [trial for trial in store.trials() if trial.reward is not None]
         plan = store.plan
@@ -225,9 +228,9 @@ def _ship(
     from ..models.training.run_folder import load_weights
     from ..models.training.train import train
 
-    dataset, proxy = Path(plan.task["dataset"]), Path(plan.task["proxy"])
-    train_split, val_split = (read_coco(dataset, split) for split in ("train", "val"))
-    small = prepare_proxy(dataset, proxy, size.proxy).detector(cast(Genotype, best.cell))
+    task = DetectorTask.of(plan)
+    train_split, val_split = (read_coco(task.dataset, split) for split in ("train", "val"))
+    small = prepare_proxy(task.dataset, task.proxy, size.proxy).detector(best.cell)
     with progress("4/6 train winner  ", quiet=quiet) as report:
         run = train(
             small,
@@ -235,27 +238,27 @@ def _ship(
             size.recipe,
             folder.run,
             seed=seed,
-            initial=load_weights(proxy / BACKBONE),
+            initial=load_weights(task.proxy / BACKBONE),
             progress=lambda loss, total: report(loss.step, total, f"loss {loss.total:.3f}"),
         )
     files = []
     images = sample_images(train_split, small.input_size, EXPORT_IMAGES, seed)
     with progress("5/6 export        ", quiet=quiet) as report:
-        for done, precision in enumerate(("float32", "int8"), start=1):
+        for done, precision in enumerate(SHIPPED, start=1):
             path = folder.model(f"winner-{precision}")
-            result = export(small, run.weights, path, images, cast(Any, precision))
+            result = export(small, run.weights, path, images, precision)
             score = evaluate(tflite_predictor(path), val_split).map
             files.append(
                 _File(
                     path,
-                    f"winner, trained on {plan.task['task']} at {small.input_size} px, {precision}",
+                    f"winner, trained on {task.task} at {small.input_size} px, {precision}",
                     read_tflite(path) if precision == "float32" else None,
                     result.max_score_difference,
                     score,
                 )
             )
-            report(done, 2, precision)
-    whole = evaluation(plan).whole(best.cell)
+            report(done, len(SHIPPED), precision)
+    whole = scorer(plan).whole(best.cell)
     what = f"winner as it would ship at {whole.input_size} px, random weights, for timing"
     content = write_tflite(whole.graph())
     path = write_atomically(folder.model("winner-full-size"), content)

@@ -18,6 +18,7 @@ Rows = slice | npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
 MOST_INPUTS = 4
 NO_INPUT = -1
+DRAWN_AT_ONCE = 16384  # genotypes; their choices then fit the caches
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,11 +87,6 @@ class GenotypeArray:
             ~np.isin(degrees, self.space.in_degrees).all(axis=1),
             f"needs blocks of {self.space.in_degrees} inputs",
         )
-        if "se" in self.space.merges:
-            gated = self.merges == self.space.merges.index("se")
-            self._reject(
-                (gated & (degrees != 2)).any(axis=1), "has merge 'se', which takes 2 inputs"
-            )
 
     def _reject(self, bad: Any, rule: str) -> None:
         if bad.any():
@@ -136,93 +132,66 @@ class GenotypeArray:
         )
 
 
+def from_choices(space: Space, choices: Integers, repeats: int | Integers) -> GenotypeArray:
+    """The genotypes that choices of a space's decisions describe; :meth:`~.space.Space.encode` is
+    the inverse for one.
+
+    Args:
+        choices: [n, decisions], candidates of ``space.decisions``.
+        repeats: number of cells, one for all or [n].
+    """
+    count = len(choices)
+    columns = choices.astype(np.int16).T
+    chosen = {
+        decision.name: column for decision, column in zip(space.decisions, columns, strict=True)
+    }
+    nothing = np.zeros(count, np.int16)  # to decide
+
+    def of_blocks(field: str) -> Integers:
+        every = (chosen.get(f"block{block}/{field}", nothing) for block in range(space.blocks))
+        return np.stack(tuple(every), axis=1)
+
+    degrees = np.sort(space.in_degrees)[of_blocks("degree")]
+    inputs = np.stack([of_blocks(f"input{slot}") for slot in range(MOST_INPUTS)], axis=2)
+    inputs[np.arange(MOST_INPUTS) >= degrees[..., None]] = NO_INPUT
+    return GenotypeArray(
+        space,
+        repeats=np.full(count, repeats),
+        channels=chosen.get("channels", nothing),
+        inputs=inputs,
+        levels=of_blocks("level") + MIN_LEVEL,
+        expansions=of_blocks("expansion"),
+        kernels=of_blocks("kernel"),
+        merges=of_blocks("merge"),
+    )
+
+
 def from_genotypes(space: Space, genotypes: Sequence[Genotype]) -> GenotypeArray:
     """The array of genotypes.
 
     Raises:
-        InvalidInput: a genotype does not belong to the space; says why.
+        InvalidInput: a genotype does not belong to the space; says which and why.
     """
-    rows = [_encode(space, row, genotype) for row, genotype in enumerate(genotypes)]
-    shape = (len(rows), space.blocks)
-    repeats, channels, *by_block = (
-        tuple(np.asarray(values, np.int64) for values in zip(*rows, strict=True))
-        if rows
-        else (np.zeros((0, *rest), np.int64) for rest in ((), (), (shape[1], 4), *[shape[1:]] * 4))
-    )
-    return GenotypeArray(space, repeats, channels, *by_block)
-
-
-def _encode(space: Space, row: int, genotype: Genotype) -> tuple[object, ...]:
-    """One genotype as the entries of the arrays, in their order."""
-    expected = (space.blocks, space.sdo, space.cell_residual)
-    got = (len(genotype.blocks), genotype.sdo, genotype.cell_residual)
-    if got != expected:
-        raise InvalidInput(
-            f"genotype {row} has (blocks, sdo, cell_residual) = {got}, space {space.name!r} has "
-            f"{expected}"
-        )
-
-    def index(table: Sequence[object], value: object, what: str) -> int:
-        if value not in table:
-            raise InvalidInput(
-                f"genotype {row} has {what} {value!r}, space {space.name!r} offers {tuple(table)}"
-            )
-        return table.index(value)
-
-    expansions: Sequence[int | None] = space.expansions or (None,)
-    blocks = genotype.blocks
-    return (
-        genotype.repeats,
-        index(space.channels, genotype.channels, "channels"),
-        [(*b.inputs, *[NO_INPUT] * (MOST_INPUTS - len(b.inputs))) for b in blocks],
-        [block.level for block in blocks],
-        [index(expansions, block.expansion, "expansion") for block in blocks],
-        [index(space.kernels, block.kernel, "kernel") for block in blocks],
-        [index(space.merges, block.merge, "merge") for block in blocks],
-    )
+    choices = np.empty((len(genotypes), len(space.decisions)), np.int16)
+    for row, genotype in enumerate(genotypes):
+        try:
+            choices[row] = space.encode(genotype)
+        except InvalidInput as error:
+            raise InvalidInput(f"genotype {row} of {len(genotypes)}: {error}") from None
+    return from_choices(space, choices, np.array([g.repeats for g in genotypes], np.int64))
 
 
 def random_genotypes(
     space: Space, rng: np.random.Generator, count: int, repeats: int | Sequence[int]
 ) -> GenotypeArray:
-    """Genotypes whose every decision is drawn uniformly, as :func:`~.space.sample` does one.
+    """Genotypes whose every decision is drawn uniformly, see :meth:`~.decisions.Decisions.sample`.
 
     Args:
-        rng: its state decides the draw.
+        rng: its state decides the draw; seed it and store the seed.
         repeats: number of cells; of several, each genotype draws one.
     """
-    by_block = (count, space.blocks)
-
-    def drawn(table: Sequence[object], size: int | tuple[int, ...]) -> Integers:
-        return rng.integers(max(1, len(table)), size=size, dtype=np.int8)
-
-    levels = rng.integers(MIN_LEVEL, LEVELS[-1] + 1, size=by_block, dtype=np.int8)
-    outputs = np.tile(np.asarray(LEVELS, np.int8), (count, 1))
-    levels[:, space.internal_blocks :] = rng.permuted(outputs, axis=1)
-    return GenotypeArray(
-        space,
-        repeats=rng.choice(np.atleast_1d(np.asarray(repeats, np.int16)), size=count),
-        channels=drawn(space.channels, count),
-        inputs=_random_inputs(space, rng, count),
-        levels=levels,
-        expansions=drawn(space.expansions, by_block),
-        kernels=drawn(space.kernels, by_block),
-        merges=drawn(space.merges, by_block),
-    )
-
-
-def _random_inputs(space: Space, rng: np.random.Generator, count: int) -> Integers:
-    """Distinct inputs of every block, drawn one after the other among those that are left."""
-    inputs = np.full((count, space.blocks, MOST_INPUTS), NO_INPUT, np.int8)
-    for block in range(space.blocks):
-        candidates = len(LEVELS) + block
-        taken = np.empty((0, count), np.int8)  # ascending
-        for slot in range(max(space.in_degrees)):
-            drawn = rng.integers(candidates - slot, size=count, dtype=np.int8)
-            for earlier in taken:
-                drawn += drawn >= earlier
-            inputs[:, block, slot] = drawn
-            taken = np.sort(np.vstack([taken, drawn]), axis=0)
-    degrees = rng.choice(np.asarray(space.in_degrees), size=(count, space.blocks))
-    inputs[np.arange(MOST_INPUTS) >= degrees[..., None]] = NO_INPUT
-    return inputs
+    choices = np.empty((count, len(space.decisions)), np.int16)
+    for start in range(0, count, DRAWN_AT_ONCE):
+        part = choices[start : start + DRAWN_AT_ONCE]
+        part[:] = space.decisions.sample(rng, len(part))
+    return from_choices(space, choices, rng.choice(np.atleast_1d(repeats), size=count))

@@ -14,7 +14,7 @@ from ..latency.profiles import open_profile
 from ..models.detector import Detector
 from ..models.published import PUBLISHED
 from ..search import frontier as frontiers
-from ..search.detector_search import evaluation
+from ..search.detector_task import scorer
 from ..search.frontier import FrontierRow
 from ..search.study import Study, Trial
 from ..storage.atomic import write_atomically
@@ -137,7 +137,7 @@ def _search(
         raise InvalidInput(
             f"{study} has no finished trial to report; give it some with `mnasfpn search`"
         )
-    whole = evaluation(plan, profile_name).whole
+    whole = scorer(plan, profile_name).whole
     best = max(ahead, key=lambda trial: trial.reward or 0.0)
     caption = f"{len(_points(trials))} trials; reward mAP x latency^{plan.reward.exponent:g}."
     svg = plots.frontier(_points(trials), _points(ahead), _baseline(baseline))
@@ -160,8 +160,8 @@ def _search(
 
 
 def _points(trials: Sequence[Trial]) -> list[tuple[float, float]]:
-    found = (trial.evaluation for trial in trials)
-    return [(result.latency_ms, result.mean_ap) for result in found if result is not None]
+    scores = (trial.score for trial in trials)
+    return [(score.latency_ms, score.mean_ap) for score in scores if score is not None]
 
 
 def _baseline(study: Path | None) -> list[tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The search: propose, evaluate, feed back, and never lose what is finished."""
+"""The search: propose, score, feed back, and never lose what is finished."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from .scoring import Attempt, Scorer
 from .study import Study, Trial
 from .workers import TrialJob, Workers, local_workers
 
-Progress = Callable[[Trial], None]
-
 HOPELESS = 8  # so many trials failed in a row: it is not the cells
 
 
 def run_search(
     study: Study,
     controller: Controller,
-    evaluate: Scorer | Workers,
+    scorer: Scorer | Workers,
     samples: int,
     workers: int = 1,
-    progress: Progress | None = None,
+    ended: Callable[[Trial], None] | None = None,
 ) -> None:
     """Search until a study has so many trials. A study begun before goes on where it stopped.
 
@@ -34,11 +32,11 @@ def run_search(
     Args:
         study: where everything is kept.
         controller: ``study.plan.new_controller()``; the study brings it up to date.
-        evaluate: result of one cell from a seed; may raise, then the trial has failed. Or workers
-            of another kind that are ready to run.
+        scorer: score of one cell from a seed; may raise, then the trial has failed. Or workers of
+            another kind that are ready to run.
         samples: trials in all, failed ones and repeated cells included.
-        workers: processes that evaluate.
-        progress: called with every trial that ends, after it is stored.
+        workers: processes that score.
+        ended: called with every trial that ends, after it is stored.
 
     Raises:
         JobFailed: the last ``HOPELESS`` trials failed, so that going on is pointless. Those of the
@@ -50,12 +48,12 @@ def run_search(
         raise InvalidInput(f"a search needs at least 1 sample, got {samples}")
     study.restore(controller)
     _revive(study)
-    crew = local_workers(evaluate, workers) if callable(evaluate) else evaluate
+    crew = local_workers(scorer, workers) if callable(scorer) else scorer
     with crew, ctrl_c_held_back(presses=1) as stop:
         while True:
             for trial in _finish_batch(study, crew, stop):
-                if progress is not None:
-                    progress(trial)
+                if ended is not None:
+                    ended(trial)
             if stop.is_set():
                 raise KeyboardInterrupt
             _require_hope(study.latest(HOPELESS), samples)
@@ -68,8 +66,8 @@ def run_search(
 
 
 def _finish_batch(study: Study, crew: Workers, stop: threading.Event) -> Iterator[Trial]:
-    """Evaluate what is pending, each cell once; yields the trials that ended."""
-    twins: dict[int, list[Trial]] = {}  # number of the trial that is evaluated -> all of its cell
+    """Score what is pending, each cell once; yields the trials that ended."""
+    twins: dict[int, list[Trial]] = {}  # number of the trial that is scored -> all of its cell
     first: dict[object, int] = {}
     jobs = []
     for trial in study.open_batch():
@@ -85,15 +83,15 @@ def _finish_batch(study: Study, crew: Workers, stop: threading.Event) -> Iterato
             twins[trial.number] = [trial]
             jobs.append(TrialJob(trial.number, trial.cell, trial.seed))
     for job, result in crew.run(jobs, stop):
-        evaluated, *others = twins[job.number]
-        ended = study.end(evaluated, result)
+        scored, *others = twins[job.number]
+        ended = study.end(scored, result)
         yield ended
         for other in others:
             yield _reuse(study, other, ended)
 
 
 def _reuse(study: Study, trial: Trial, earlier: Trial) -> Trial:
-    result = Attempt(earlier.evaluation, earlier.reason, 0.0, earlier.worker)
+    result = Attempt(earlier.score, earlier.reason, 0.0, earlier.worker)
     return study.end(trial, result, reused_from=earlier.number)
 
 

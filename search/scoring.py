@@ -45,7 +45,7 @@ class Score:
 
 
 class Scorer(Protocol):
-    """Anything that turns a cell and a seed into an Evaluation; it may raise."""
+    """Anything that turns a cell and a seed into a Score; it may raise."""
 
     def __call__(self, cell: Cell, seed: int, /) -> Score: ...
 
@@ -58,50 +58,49 @@ class DetectorScorer:
 
     Args:
         detector: puts a cell between a backbone and a predictor; its latency counts.
-        train_and_score: mAP, 0 to 1, of a detector, or of a smaller one with the same head, trained
-            from a seed.
+        train_and_score: mAP, 0 to 1, of that detector, or of a smaller one around the same cell,
+            trained from a seed.
         estimate: latency of a pruned graph.
     """
 
     detector: Callable[[Cell], Detector]
-    train_and_score: Callable[[Detector, int], float]
+    train_and_score: Callable[[Cell, int], float]
     estimate: Callable[[Graph], LatencyEstimate]
 
     def __call__(self, cell: Cell, seed: int, /) -> Score:
-        detector = self.detector(cell)
-        latency = self.estimate(detector.graph())
+        latency = self.estimate(self.detector(cell).graph())
         if latency.uncovered:
             raise NotCovered(
                 f"the latency lacks {len(latency.uncovered)} kernels that the profile knows "
                 f"nothing about, first {latency.uncovered[0]!r}"
             )
-        mean_ap = self.train_and_score(detector, seed)
+        mean_ap = self.train_and_score(cell, seed)
         return Score(mean_ap, latency.latency_ms, latency.low_ms, latency.high_ms)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """How a trial went: an evaluation, or the reason why there is none."""
+    """How a trial went: a score, or the reason why there is none."""
 
-    evaluation: Score | None
+    score: Score | None
     reason: str
     seconds: float
     worker: str
 
 
-def attempt(evaluate: Scorer, cell: Cell, seed: int) -> Attempt:
-    """Evaluate a cell; whatever goes wrong becomes the trial's reason, with its place in the code
+def attempt(scorer: Scorer, cell: Cell, seed: int) -> Attempt:
+    """Score a cell; whatever goes wrong becomes the trial's reason, with its place in the code
     unless it is an error meant for people."""
     started = time.perf_counter()
-    evaluation, reason = None, ""
+    score, reason = None, ""
     try:
-        evaluation = evaluate(cell, seed)
+        score = scorer(cell, seed)
     except MnasFpnError as error:
         reason = str(error)
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({place.filename}, line {place.lineno})"
-    return Attempt(evaluation, reason, time.perf_counter() - started, worker_name())
+    return Attempt(score, reason, time.perf_counter() - started, worker_name())
 
 
 def worker_name() -> str:

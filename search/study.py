@@ -12,13 +12,13 @@ import msgspec
 import numpy as np
 
 from ..errors import InvalidInput, JobFailed
+from ..models.decisions import Choices
 from ..models.heads.cell import Cell
 from ..models.model_files import to_json
 from ..storage.sqlite_file import DatabaseFile
 from .cells import canonical, cell_from_json
 from .controllers import create_controller
 from .controllers.base import Controller, ControllerState
-from .decisions import Choices
 from .reward import Reward
 from .scoring import Attempt, Score
 from .search_space import SearchSpace
@@ -81,9 +81,9 @@ class Trial:
 
     Args:
         number: from 0, in the order of proposal.
-        cell: canonical, as it was evaluated.
+        cell: canonical, as it was scored.
         status: ``pending`` has no result yet; ``failed`` has a reason instead of one.
-        reward, evaluation: None unless finished.
+        score, reward: None unless finished.
         reused_from: number of the earlier trial of the same cell whose result this is.
     """
 
@@ -93,7 +93,7 @@ class Trial:
     cell: Cell
     seed: int
     status: TrialStatus
-    evaluation: Score | None = None
+    score: Score | None = None
     reward: float | None = None
     reason: str = ""
     seconds: float = 0.0
@@ -211,17 +211,15 @@ class Study(DatabaseFile):
 
     def end(self, trial: Trial, result: Attempt, reused_from: int | None = None) -> Trial:
         """Keep the result of a pending trial for good; returns the trial as it is now."""
-        evaluation, reward, reason = result.evaluation, None, result.reason
-        if evaluation is not None:
-            reward = self.plan.reward(evaluation.mean_ap, evaluation.latency_ms)
+        score = result.score
         values = {
-            "status": "failed" if evaluation is None else "finished",
-            "mean_ap": evaluation and evaluation.mean_ap,
-            "latency_ms": evaluation and evaluation.latency_ms,
-            "low_ms": evaluation and evaluation.low_ms,
-            "high_ms": evaluation and evaluation.high_ms,
-            "reward": reward,
-            "reason": reason,
+            "status": "failed" if score is None else "finished",
+            "mean_ap": score and score.mean_ap,
+            "latency_ms": score and score.latency_ms,
+            "low_ms": score and score.low_ms,
+            "high_ms": score and score.high_ms,
+            "reward": score and self.plan.reward(score.mean_ap, score.latency_ms),
+            "reason": result.reason,
             "seconds": result.seconds,
             "worker": result.worker,
             "reused_from": reused_from,
@@ -260,7 +258,7 @@ class Study(DatabaseFile):
         return tuple(self._trial(row) for row in rows)
 
     def _trial(self, row: tuple[Any, ...]) -> Trial:
-        number, batch, choices, cell, seed, status, *evaluation = row[:10]
+        number, batch, choices, cell, seed, status, *score = row[:10]
         reward, reason, seconds, worker, reused_from = row[10:]
         where = f"{self.path}, trial {number}"
         try:
@@ -271,7 +269,7 @@ class Study(DatabaseFile):
                 cell_from_json(cell, where),
                 seed,
                 status,
-                Score(*evaluation) if status == "finished" else None,
+                Score(*score) if status == "finished" else None,
                 reward,
                 reason,
                 seconds or 0.0,

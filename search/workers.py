@@ -48,22 +48,22 @@ class Workers(Protocol):
     ) -> None: ...
 
 
-def local_workers(evaluate: Scorer, count: int) -> Workers:
+def local_workers(scorer: Scorer, count: int) -> Workers:
     """One worker: this process. More: so many processes.
 
     Raises:
-        InvalidInput: there are to be no workers, or ``evaluate`` cannot be sent to a process.
+        InvalidInput: there are to be no workers, or ``scorer`` cannot be sent to a process.
     """
     if count < 1:
         raise InvalidInput(f"a search needs at least 1 worker, got {count}")
-    return InProcess(evaluate) if count == 1 else Processes(evaluate, count)
+    return InProcess(scorer) if count == 1 else Processes(scorer, count)
 
 
 class InProcess:
     """Runs jobs one after the other, here."""
 
-    def __init__(self, evaluate: Scorer) -> None:
-        self._evaluate = evaluate
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
 
     def run(
         self, jobs: Iterable[TrialJob], stop: threading.Event
@@ -71,7 +71,7 @@ class InProcess:
         for job in jobs:
             if stop.is_set():
                 return
-            yield job, attempt(self._evaluate, job.cell, job.seed)
+            yield job, attempt(self._scorer, job.cell, job.seed)
 
     def __enter__(self) -> InProcess:
         return self
@@ -87,15 +87,15 @@ class Processes:
     job is tried once more in a new process. Processes end with this one, even if it is killed.
     """
 
-    def __init__(self, evaluate: Scorer, count: int) -> None:
+    def __init__(self, scorer: Scorer, count: int) -> None:
         try:
-            pickle.dumps(evaluate)
+            pickle.dumps(scorer)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
             raise InvalidInput(
-                f"several workers need an evaluation that can be sent to a process ({error}); "
+                f"several workers need a scorer that can be sent to a process ({error}); "
                 "build it from functions at the top of a module, or use 1 worker"
             ) from None
-        self._evaluate = evaluate
+        self._scorer = scorer
         self._count = count
         self._workers: list[_Worker] = []
 
@@ -134,7 +134,7 @@ class Processes:
             if worker.job is None:
                 return worker
         if len(self._workers) < self._count:
-            self._workers.append(_Worker(self._evaluate))
+            self._workers.append(_Worker(self._scorer))
             return self._workers[-1]
         return None
 
@@ -150,10 +150,10 @@ class Processes:
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self, evaluate: Scorer) -> None:
+    def __init__(self, scorer: Scorer) -> None:
         context = get_context("spawn")  # a fork of a process with TensorFlow's threads can hang
         self.connection, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, evaluate))
+        self.process = context.Process(target=_serve, args=(theirs, scorer))
         self.process.start()
         theirs.close()
         self.job: TrialJob | None = None
@@ -181,7 +181,7 @@ class _Worker:
         self.process.join()
 
 
-def _serve(jobs: connection.Connection[Any, Any], evaluate: Scorer) -> None:
+def _serve(jobs: connection.Connection[Any, Any], scorer: Scorer) -> None:
     """A worker process: jobs in, attempts out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -190,7 +190,7 @@ def _serve(jobs: connection.Connection[Any, Any], evaluate: Scorer) -> None:
             job: TrialJob = jobs.recv()
         except EOFError:
             return
-        jobs.send(attempt(evaluate, job.cell, job.seed))
+        jobs.send(attempt(scorer, job.cell, job.seed))
 
 
 def _end_with_parent() -> None:

@@ -12,7 +12,8 @@ from .. import options
 from ..console import command, print_table
 
 if TYPE_CHECKING:
-    from ...search.frontier import Finalist, FrontierRow
+    from ...search.finalists import Finalist
+    from ...search.frontier import FrontierRow
 
 
 @command
@@ -25,9 +26,9 @@ def frontier(
     study: Path, at: str | None, repeats: str, profile: str | None, out: Path | None, as_json: bool
 ) -> Any:
     """The Pareto frontier of a study, and its finalists."""
-    from ...search.detector_search import finalists, write_finalists
+    from ...search.finalists import shortlist, write_finalists
 
-    found, chosen = finalists(
+    found, chosen = shortlist(
         study,
         options.numbers(at, "--at", float),
         options.numbers(repeats, "--repeats", int),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,29 +22,17 @@ from .frontier import print_frontier
 @options.count("--repeats", 3, "Cells of the estimated detector.")
 @click.option("--exponent", default=-0.3, show_default=True, help="w of mAP x LAT^w.")
 @options.seed
-def search(
-    space: str,
-    profile: str,
-    task: str,
-    samples: int,
-    controller: str,
-    study: Path,
-    workers: int,
-    repeats: int,
-    exponent: float,
-    seed: int,
-    as_json: bool,
-) -> Any:
+def search(as_json: bool, **asked: Any) -> Any:
     """Search for accurate and fast heads; reward mAP x LAT^w.
 
     The same command goes on where it was stopped.
     """
     from ...search.detector_search import search as run
-    from ...search.detector_search import search_plan
+    from ...search.search_request import SearchRequest
 
-    plan = search_plan(space, controller, profile, task, repeats, exponent, seed, study)
-    with progress(f"{controller} search", quiet=as_json) as report:
-        found = run(study, plan, samples, workers, report)
+    request = SearchRequest(**asked)
+    with progress(f"{request.controller} search", quiet=as_json) as report:
+        found = run(request, report)
     if not as_json:
         print_frontier(found)
-    return {"study": str(study), "frontier": [row.to_json() for row in found]}
+    return {"study": str(request.study), "frontier": [row.to_json() for row in found]}

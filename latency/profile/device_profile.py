@@ -35,7 +35,7 @@ class MeasuredHead:
     """A whole head, measured: cells of a genotype on a backbone's features.
 
     Args:
-        name: ``space/seed/index``: how to draw it again.
+        name: ``space/seed/index/digest``: how to draw it again, and what was drawn.
         role: a validation head is used for nothing but validation.
         channels: of the backbone's C3, C4 and C5.
         repeat_ms: the same head measured a second time; None for calibration.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -11,11 +12,13 @@ import numpy as np
 
 from ...models.backbones.endpoints import Endpoints
 from ...models.genotype import LEVELS, MIN_LEVEL, Block, Genotype
+from ...models.genotype_array import random_genotypes
 from ...models.graph.builder import GraphBuilder
 from ...models.graph.costs import cost
 from ...models.graph.graph import Graph
 from ...models.heads.mnasfpn import mnasfpn_head
-from ...models.space import Space, sample
+from ...models.model_files import to_json
+from ...models.space import Space
 from ..kernels.execution import execution_plan
 from ..kernels.kernel import Kernel
 from ..kernels.runtimes import XNNPACK, Runtime
@@ -23,6 +26,7 @@ from ..kernels.runtimes import XNNPACK, Runtime
 INPUT_SIZE = 320
 MOBILENET_V2_CHANNELS = (32, 96, 320)  # of C3, C4, C5
 REPEATS = (3, 4, 5)  # of the cells along the paper's frontier
+DIGEST = 8  # hexadecimal digits of a head's digest
 
 
 def head_graph(
@@ -52,7 +56,13 @@ def _head(genotype: Genotype, channels: tuple[int, int, int], input_size: int) -
 
 @dataclass(frozen=True, slots=True)
 class DrawnHead:
-    """A random head under the name that says how to draw it again."""
+    """A random head.
+
+    Args:
+        name: ``space/seed/index/digest``. The first three say how to draw it again; the digest of
+            its JSON tells it from what another version, or another space of the same name, draws
+            under the same numbers: what was measured of one is never taken for the other.
+    """
 
     name: str
     genotype: Genotype
@@ -60,11 +70,13 @@ class DrawnHead:
 
 def random_heads(space: Space, count: int, seed: int) -> tuple[DrawnHead, ...]:
     """Heads drawn uniformly from a space, each with 3 to 5 cells."""
-    rng = np.random.default_rng(seed)
-    return tuple(
-        DrawnHead(f"{space.name}/{seed}/{index}", sample(space, rng, int(rng.choice(REPEATS))))
-        for index in range(count)
-    )
+    return tuple(_drawn_head(space, seed, index) for index in range(count))
+
+
+def _drawn_head(space: Space, seed: int, index: int) -> DrawnHead:
+    (genotype,) = random_genotypes(space, np.random.default_rng((seed, index)), 1, REPEATS)
+    digest = hashlib.sha256(to_json(genotype).encode()).hexdigest()[:DIGEST]
+    return DrawnHead(f"{space.name}/{seed}/{index}/{digest}", genotype)
 
 
 DRAWN_PER_GRADED_HEAD = 4

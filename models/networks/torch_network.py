@@ -7,8 +7,7 @@ tracing a graph costs more than training it. PyTorch runs the same Graph eagerly
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,19 +20,6 @@ from ..graph.operators import same_padding
 from ..graph.weights import Weights, check_weights, weight_shapes
 
 Tensor = Any  # torch.Tensor; torch is imported only where it is used
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """PyTorch on one core meanwhile: repeatable, and workers side by side do not compete."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def to_nchw(images: np.ndarray[Any, Any]) -> Tensor:

@@ -19,7 +19,8 @@ from ..data.coco import CocoSplit
 from ..data.images import normalise, open_image
 from ..graph.graph import Graph
 from ..graph.weights import Weights, random_weights
-from ..networks.torch_network import TorchGraph, one_thread, to_nchw
+from ..networks.one_thread import one_thread
+from ..networks.torch_network import TorchGraph, to_nchw
 from .learning_rate import short_training
 
 WINDOW = (1.0, 1.8)  # side of a crop relative to its object's longer side

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from ...errors import InvalidInput
-from ..decisions import Choices, Decisions
+from ...models.decisions import Choices, Decisions
 from .base import Controller
 
 CONTROLLERS = ("ppo", "evolution", "random")

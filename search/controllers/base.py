@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import InvalidInput
-from ..decisions import Choices, Decisions
+from ...models.decisions import Choices, Decisions
 
 STATE_SCHEMA = 1
 _DAMAGED = (zipfile.BadZipFile, zlib.error)

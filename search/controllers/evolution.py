@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InvalidInput
-from ..decisions import Choices, Decisions
+from ...models.decisions import Choices, Decisions, as_choices
 from .base import ControllerState, generator_from, generator_state
 
 
@@ -62,7 +62,7 @@ class Evolution:
     def _next(self) -> Choices:
         self._proposed += 1
         if self._proposed <= self.settings.population or not self._alive:
-            return self.decisions.sample(self._rng, 1)[0]
+            return as_choices(self.decisions.sample(self._rng, 1))[0]
         size = min(self.settings.tournament, len(self._alive))
         drawn = self._rng.choice(len(self._alive), size, replace=False)
         winner = max(drawn, key=lambda index: self._alive[index][1])

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from ...models.networks.torch_network import one_thread
-from ..decisions import Decisions, IntArray, draw
+from ...models.decisions import Decisions, IntArray, draw
+from ...models.networks.one_thread import one_thread
 
 if TYPE_CHECKING:
     import torch

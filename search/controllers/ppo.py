@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import InvalidInput
-from ...models.networks.torch_network import one_thread
-from ..decisions import Choices, Decisions, as_choices
+from ...models.decisions import Choices, Decisions, as_choices
+from ...models.networks.one_thread import one_thread
 from .base import ControllerState, generator_from, generator_state
 from .policy import RecurrentPolicy
 

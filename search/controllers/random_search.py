@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InvalidInput
-from ..decisions import Choices, Decisions
+from ...models.decisions import Choices, Decisions, as_choices
 from .base import ControllerState, generator_from, generator_state
 
 
@@ -36,7 +36,7 @@ class RandomSearch:
         self._rng = np.random.default_rng(seed)
 
     def propose(self, count: int) -> list[Choices]:
-        return self.decisions.sample(self._rng, count)
+        return as_choices(self.decisions.sample(self._rng, count))
 
     def feedback(self, candidate: Choices, reward: float | None) -> None:
         """Nothing to learn."""

@@ -8,20 +8,20 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 from ...latency.estimate.estimate import Estimator
 from ...latency.profiles import open_profile
 from ...models.detector import Detector
-from ...models.genotype import Genotype
 from ...models.heads.cell import Cell
 from ..scoring import DetectorScorer, Score
-from .task import ProxySettings, ProxyTask, prepare_proxy
+from .preparation import prepare_proxy
+from .proxy_settings import ProxySettings
+from .task import ProxyTask
 
 
 @dataclass(frozen=True)
 class ProxyScorer:
-    """Evaluate a cell; satisfies :class:`~..scoring.Evaluate`.
+    """Scores a cell; a :class:`~..scoring.Scorer`.
 
     The paper's way: accuracy is that of a small detector on a small task, latency that of the whole
     detector that would ship.
@@ -40,15 +40,12 @@ class ProxyScorer:
     settings: ProxySettings = ProxySettings()  # noqa: RUF009 - frozen
 
     def __call__(self, cell: Cell, seed: int, /) -> Score:
+        estimate = _estimator(self.profile).estimate
+        return DetectorScorer(self.whole, self._train_and_score, estimate)(cell, seed)
+
+    def _train_and_score(self, cell: Cell, seed: int) -> float:
         task = _task(self.dataset, self.proxy, self.settings)
-        evaluate = DetectorScorer(
-            detector=self.whole,
-            train_and_score=lambda detector, seed: (
-                task.train_and_score(cast(Genotype, detector.head), seed).map
-            ),
-            estimate=_estimator(self.profile).estimate,
-        )
-        return evaluate(cell, seed)
+        return task.train_and_score(cell, seed).map
 
     def whole(self, cell: Cell) -> Detector:
         """The detector that would ship with this cell."""

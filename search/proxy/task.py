@@ -15,89 +15,40 @@ deviation was 0.09 between heads and 0.016 between seeds, Kendall's tau between 
 
 from __future__ import annotations
 
-import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InvalidInput, JobFailed
-from ...models.data.coco import CocoSplit, read_coco
-from ...models.data.images import load_image, normalise
+from ...errors import JobFailed
+from ...models.data.coco import CocoSplit
 from ...models.detection.anchors import anchors_for
 from ...models.detection.losses import detection_loss
 from ...models.detection.suppression import NmsSettings, detect
-from ...models.detection.target_assignment import assign, stack
-from ...models.detector import Backbone, Detector
+from ...models.detector import Detector
 from ...models.evaluation.coco_metrics import mean_precision
-from ...models.genotype import Genotype
 from ...models.graph.attributes import Attributes
 from ...models.graph.graph import Graph
 from ...models.graph.layer import Layer
 from ...models.graph.weights import Weights, random_weights
-from ...models.heads.nasfpn import NasFpn
-from ...models.heads.predictor import SharedPredictor
-from ...models.networks.torch_network import TorchGraph, one_thread, to_nchw
-from ...models.published import MNASFPN_BLOCKS
+from ...models.heads.cell import Cell
+from ...models.networks.one_thread import one_thread
+from ...models.networks.torch_network import TorchGraph
 from ...models.training.learning_rate import short_training
-from ...models.training.pretrain import PretrainSettings, pretrain
-from ...models.training.run_folder import load_weights, save_weights
+from ...models.training.run_folder import load_weights
 from ...models.training.train import TRAINED_OUTPUTS, training_graph
-from ...storage.atomic import whole_or_nothing, write_atomically
+from ..cells import with_repeats
+from .proxy_settings import ProxySettings
 
-Floats = NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
-
-SCHEMA = "mnasfpn-proxy-1"
-SETTINGS, BACKBONE, TRAIN_FEATURES, VALIDATION_FEATURES = (
-    "proxy.json",
-    "backbone.npz",
-    "train.npz",
-    "validation.npz",
-)
+BACKBONE, TRAIN_FEATURES, VALIDATION_FEATURES = "backbone.npz", "train.npz", "validation.npz"
 CODES, LABELS = "codes", "labels"
 FEATURE_BATCH = 32
 GRADIENT_NORM = 10.0
 # Far fewer boxes than COCO needs: proxy images are small and hold few objects.
 NMS = NmsSettings(score=0.01, candidates=30)
-
-
-@dataclass(frozen=True, slots=True)
-class ProxySettings:
-    """What decides the proxy task besides the images.
-
-    Args:
-        backbone, input_size, predictor: of every candidate; small, so that a candidate takes
-            seconds.
-        repeats: of every candidate's cell, whatever its genotype says; None for its own.
-        steps, batch_size, learning_rate: of every candidate's training (Adam, cosine).
-        norm_momentum: of every batch norm, short enough for so few steps.
-        pretrain: of the backbone.
-        seed: of the backbone.
-    """
-
-    backbone: Backbone = Backbone("mobilenet_v2", 0.35)  # noqa: RUF009 - frozen
-    input_size: int = 128
-    predictor: SharedPredictor = SharedPredictor(depth=48)  # noqa: RUF009 - frozen
-    repeats: int | None = 1
-    steps: int = 120
-    batch_size: int = 8
-    learning_rate: float = 1e-2
-    norm_momentum: float = 0.9
-    pretrain: PretrainSettings = PretrainSettings()  # noqa: RUF009 - frozen
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.batch_size) < 1 or not self.learning_rate > 0:
-            raise InvalidInput(
-                "a proxy task needs at least 1 step, 1 image per step and a positive learning "
-                f"rate, got {self.steps}, {self.batch_size} and {self.learning_rate}"
-            )
 
 
 @dataclass(frozen=True)
@@ -137,7 +88,7 @@ class _StoredMaps:
 
 
 class ProxyTask:
-    """A prepared proxy task; see :func:`prepare_proxy`."""
+    """A prepared proxy task; see :func:`~.preparation.prepare_proxy`."""
 
     def __init__(self, folder: Path, settings: ProxySettings, validation: CocoSplit) -> None:
         self.folder = folder
@@ -148,20 +99,19 @@ class ProxyTask:
         self._train = _load_features(folder / TRAIN_FEATURES)
         self._validate = _load_features(folder / VALIDATION_FEATURES)
 
-    def detector(self, genotype: Genotype | NasFpn) -> Detector:
-        """The small detector that stands for a genotype."""
+    def detector(self, cell: Cell) -> Detector:
+        """The small detector that stands for a cell."""
         settings = self.settings
-        repeats = genotype.repeats if settings.repeats is None else settings.repeats
         return Detector(
             settings.backbone,
-            replace(genotype, repeats=repeats),
+            cell if settings.repeats is None else with_repeats(cell, settings.repeats),
             settings.predictor,
             self.classes,
             settings.input_size,
         )
 
-    def train_and_score(self, genotype: Genotype | NasFpn, seed: int = 0) -> ProxyResult:
-        """Train a genotype's head and predictor on the stored features, and score it.
+    def train_and_score(self, cell: Cell, seed: int = 0) -> ProxyResult:
+        """Train a cell's head and predictor on the stored features, and score them.
 
         The same seed gives the same result on the same machine.
 
@@ -169,7 +119,7 @@ class ProxyTask:
             JobFailed: the loss is no longer a number.
         """
         started = time.perf_counter()
-        detector = self.detector(genotype)
+        detector = self.detector(cell)
         graph = without_backbone(training_graph(detector, self.settings.norm_momentum))
         with one_thread():
             network = TorchGraph(graph, balanced_weights(graph, seed))
@@ -236,7 +186,7 @@ class ProxyTask:
 
 def without_backbone(graph: Graph) -> Graph:
     """A detector's graph without its backbone: the features that others read become inputs."""
-    features = _features_read(graph)
+    features = features_read(graph)
     layers = tuple(
         Layer(layer.name, "input", (), layer.shape, attributes=Attributes(target=layer.shape))
         if layer.name in features
@@ -247,7 +197,7 @@ def without_backbone(graph: Graph) -> Graph:
     return Graph(layers, graph.outputs)
 
 
-def _features_read(graph: Graph) -> tuple[str, ...]:
+def features_read(graph: Graph) -> tuple[str, ...]:
     """Backbone layers that other parts read, in the order of the graph."""
     read = {name for layer in graph if layer.part != "backbone" for name in layer.inputs}
     return tuple(layer.name for layer in graph if layer.part == "backbone" and layer.name in read)
@@ -269,118 +219,6 @@ def balanced_weights(graph: Graph, seed: int) -> Weights:
         kernel = weights[f"{layer.name}/kernel"]
         weights[f"{layer.name}/kernel"] = kernel / kernel.std() * np.float32(np.sqrt(2 / fan_in))
     return weights
-
-
-def prepare_proxy(
-    dataset: Path | str,
-    folder: Path | str,
-    settings: ProxySettings | None = None,
-    *,
-    splits: tuple[str, str] = ("train", "val"),
-    progress: Progress | None = None,
-) -> ProxyTask:
-    """Teach the backbone and store its features, unless the folder holds just that already.
-
-    The folder appears complete or not at all, and any number of processes may open it.
-
-    Args:
-        dataset: in COCO's layout.
-        folder: of the prepared task.
-        splits: to train and to score on.
-        progress: called with (what is being done, steps done, steps in all).
-
-    Raises:
-        InvalidInput: the folder holds another task.
-    """
-    settings = settings or ProxySettings()
-    folder = Path(folder)
-    train, validation = (read_coco(dataset, split) for split in splits)
-    task = _Task(settings, _digest(train), _digest(validation))
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with whole_or_nothing(folder) as unfinished:
-            unfinished.mkdir()
-            _prepare(unfinished, task, train, validation, progress or _ignore)
-    found = _read_task(folder)
-    if found != task:
-        what = "settings" if found.settings != settings else "data"
-        raise InvalidInput(
-            f"{folder} holds a proxy task of other {what}; choose another folder, or remove it"
-        )
-    return ProxyTask(folder, settings, validation)
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """What a prepared folder was made of: settings and the digests of both annotation files."""
-
-    settings: ProxySettings
-    train: str
-    validation: str
-    schema: str = SCHEMA
-
-
-def _digest(data: CocoSplit) -> str:
-    return hashlib.sha256(data.annotations.read_bytes()).hexdigest()
-
-
-def _read_task(folder: Path) -> _Task:
-    path = folder / SETTINGS
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Task)
-    except (OSError, msgspec.DecodeError) as error:
-        raise InvalidInput(f"{path}: not a prepared proxy task ({error})") from None
-
-
-def _ignore(what: str, done: int, total: int) -> None:
-    """No progress wanted."""
-
-
-def _prepare(
-    folder: Path, task: _Task, train: CocoSplit, validation: CocoSplit, progress: Progress
-) -> None:
-    settings = task.settings
-    detector = Detector(
-        settings.backbone,
-        Genotype(channels=16, repeats=1, blocks=MNASFPN_BLOCKS),  # it reads C3, C4 and C5
-        settings.predictor,
-        len(train.classes),
-        settings.input_size,
-    )
-    graph = training_graph(detector, settings.norm_momentum)
-    anchors = anchors_for(settings.input_size, graph["predictor/boxes"].shape[1])
-    backbone = graph.prune(_features_read(graph))
-    weights = pretrain(
-        backbone,
-        train,
-        settings.pretrain,
-        settings.seed,
-        lambda done, total, right: progress("teaching the backbone", done, total),
-    )
-    save_weights(folder / BACKBONE, weights)
-    for name, data in ((TRAIN_FEATURES, train), (VALIDATION_FEATURES, validation)):
-        features = _compute_features(backbone, weights, data, settings.input_size, progress)
-        targets = stack([assign(e.boxes, e.labels, anchors) for e in data.examples])
-        save_weights(folder / name, {**features, CODES: targets.codes, LABELS: targets.labels})
-    write_atomically(folder / SETTINGS, msgspec.json.format(msgspec.json.encode(task)))
-
-
-def _compute_features(
-    backbone: Graph, weights: Weights, data: CocoSplit, size: int, progress: Progress
-) -> dict[str, Floats]:
-    """The backbone's features of every image, [images, H, W, C] by layer name."""
-    import torch
-
-    found: dict[str, list[Floats]] = {name: [] for name in backbone.outputs}
-    with one_thread(), torch.no_grad():
-        network = TorchGraph(backbone, weights)
-        for first in range(0, len(data), FEATURE_BATCH):
-            examples = data.examples[first : first + FEATURE_BATCH]
-            images = np.stack([normalise(load_image(example, size)) for example in examples])
-            for name, value in network({"image": to_nchw(images)}).items():
-                found[name].append(value.permute(0, 2, 3, 1).numpy())
-            progress("storing features", first + len(examples), len(data))
-    return {name: np.concatenate(values) for name, values in found.items()}
 
 
 def _load_features(path: Path) -> _StoredMaps:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mnasfpn.benchmarks.search_synthetic import SyntheticEvaluate, main, synthetic_quality
+from mnasfpn.benchmarks.search_synthetic import SyntheticScorer, main, synthetic_quality
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.genotype import LEVELS, Block, Genotype
 from mnasfpn.models.heads.nasfpn import NasFpn, Node
@@ -22,7 +22,7 @@ assert isinstance(CELL, Genotype)
 
 
 def test_latency_is_in_proportion_to_the_multiply_adds_of_the_real_graph() -> None:
-    result = SyntheticEvaluate(DETECTOR)(CELL, 0)
+    result = SyntheticScorer(DETECTOR)(CELL, 0)
     assert result.latency_ms == pytest.approx(918.6 * 0.2, rel=1e-4)  # 0.9186 B MAdds
     assert result.low_ms == result.high_ms == result.latency_ms
 

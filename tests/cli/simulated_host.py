@@ -17,7 +17,7 @@ from pathlib import Path
 import mnasfpn.android_harness.host.host
 import mnasfpn.android_harness.host.operator_profile
 import mnasfpn.models.space
-import mnasfpn.search.detector_search
+import mnasfpn.search.search_request
 import mnasfpn.search.search_space
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Telemetry
@@ -28,7 +28,7 @@ from mnasfpn.models.data.digits import DigitsSettings
 from mnasfpn.models.space import Space
 from mnasfpn.models.tflite.reader import read_tflite
 from mnasfpn.models.training.pretrain import PretrainSettings
-from mnasfpn.search.proxy.task import ProxySettings
+from mnasfpn.search.proxy.proxy_settings import ProxySettings
 from mnasfpn.search.search_space import SearchSpace
 
 TINY = Space("tiny", channels=(16,), kernels=(3, 5), expansions=(16, 32), internal_blocks=2)
@@ -76,8 +76,8 @@ if __name__ == "__main__":
         mnasfpn.android_harness.host.operator_profile.obstacle = lambda: "a law has no operators"
     mnasfpn.models.space.MNASFPN_SPACES["mnasfpn"] = TINY
     mnasfpn.search.search_space.search_space = lambda name, repeats=3: SearchSpace(TINY, repeats)
-    mnasfpn.search.detector_search.search_space = mnasfpn.search.search_space.search_space
-    mnasfpn.search.detector_search.search_plan = functools.partial(
-        mnasfpn.search.detector_search.search_plan, settings=PROXY, digits=DIGITS, batch=4
+    mnasfpn.search.search_request.search_space = mnasfpn.search.search_space.search_space
+    mnasfpn.search.search_request.SearchRequest = functools.partial(
+        mnasfpn.search.search_request.SearchRequest, proxy=PROXY, digits=DIGITS, batch=4
     )
     main(prog_name="mnasfpn")

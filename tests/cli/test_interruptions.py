@@ -138,7 +138,7 @@ def test_ctrl_c_while_searching_loses_nothing_and_repeats_nothing(
         assert [trial for trial in trials if trial in kept] == list(kept)
         assert {trial.status for trial in trials} == {"finished"}
         assert [t.cell for t in trials[:4]] == [t.cell for t in other.trials()[:4]]
-        assert [t.evaluation for t in trials[:2]] == [t.evaluation for t in other.trials()[:2]]
+        assert [t.score for t in trials[:2]] == [t.score for t in other.trials()[:2]]
 
 
 # --- a full disk ----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from mnasfpn.models.data.digits import DigitsSettings
 from mnasfpn.models.space import Space
 from mnasfpn.models.training.pretrain import PretrainSettings
 from mnasfpn.models.training.recipes import RECIPES
-from mnasfpn.search.proxy.task import ProxySettings
+from mnasfpn.search.proxy.proxy_settings import ProxySettings
 
 TINY = Size(
     space=Space("tiny", channels=(16,), kernels=(3,), expansions=(16, 32)),

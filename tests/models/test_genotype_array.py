@@ -5,27 +5,84 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidInput
-from mnasfpn.models.genotype_array import from_genotypes, random_genotypes
-from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space, sample
+from mnasfpn.models.decisions import Choices, as_choices
+from mnasfpn.models.genotype import LEVELS, Genotype
+from mnasfpn.models.genotype_array import (
+    DRAWN_AT_ONCE,
+    from_choices,
+    from_genotypes,
+    random_genotypes,
+)
+from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space
 
-SPACES = (MNASFPN, NO_EXPAND, CONN_SEARCH)
+SPACES = (
+    MNASFPN,
+    NO_EXPAND,
+    CONN_SEARCH,
+    Space("fixed", (64,), (3,), (), (3,), ("add",), internal_blocks=1, sdo=False),
+)
+BLOCK_CHOICES = ("expansion", "kernel", "merge")
+
+
+def named(space: Space, choices: Choices) -> dict[str, object]:
+    """Decision -> the value chosen; inputs that a block does not have are left out."""
+    made = zip(space.decisions, choices, strict=True)
+    values = {decision.name: decision.options[choice] for decision, choice in made}
+    for block in range(space.blocks):
+        for slot in range(values.get(f"block{block}/degree", space.in_degrees[0]), 4):
+            values.pop(f"block{block}/input{slot}", None)
+    return values
+
+
+def values_of(space: Space, genotype: Genotype) -> dict[str, object]:
+    """The same, read off a genotype."""
+    values: dict[str, object] = {"channels": genotype.channels}
+    for i, block in enumerate(genotype.blocks):
+        values |= {f"block{i}/input{slot}": source for slot, source in enumerate(block.inputs)}
+        values |= {f"block{i}/degree": len(block.inputs), f"block{i}/level": block.level}
+        values |= {f"block{i}/{name}": getattr(block, name) for name in BLOCK_CHOICES}
+    return {
+        decision.name: values[decision.name]
+        for decision in space.decisions
+        if decision.name in values
+    }
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-def test_genotypes_survive_the_round_trip(space):
-    rng = np.random.default_rng(0)
-    genotypes = [sample(space, rng, int(rng.integers(1, 6))) for _ in range(50)]
-    assert list(from_genotypes(space, genotypes)) == genotypes
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 8))
+@settings(max_examples=20, deadline=None)
+def test_a_genotype_has_the_values_that_its_choices_name(space, seed, count):
+    rows = space.decisions.sample(np.random.default_rng(seed), count)
+    array = from_choices(space, rows, 3)
+    assert len(array) == count
+    for choices, genotype in zip(as_choices(rows), array, strict=True):
+        assert values_of(space, genotype) == named(space, choices)
+        assert (genotype.sdo, genotype.cell_residual) == (space.sdo, space.cell_residual)
+        assert space.encode(genotype) == choices
 
 
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
-def test_random_arrays_survive_the_round_trip(space):
-    array = random_genotypes(space, np.random.default_rng(1), 50, (3, 4))
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 8))
+@settings(max_examples=20, deadline=None)
+def test_arrays_survive_the_round_trip(space, seed, count):
+    array = random_genotypes(space, np.random.default_rng(seed), count, (1, 3, 5))
     again = from_genotypes(space, list(array))
     for one, other in zip(array.arrays(), again.arrays(), strict=True):
-        assert (one == other).all()
+        np.testing.assert_array_equal(one, other)
+
+
+def test_many_are_drawn_as_the_space_draws_them():
+    """In parts, so that a million need no more memory than their arrays."""
+    count = DRAWN_AT_ONCE + 3
+    array = random_genotypes(MNASFPN, np.random.default_rng(5), count, 3)
+    rng = np.random.default_rng(5)
+    first, last = (MNASFPN.decisions.sample(rng, n) for n in (DRAWN_AT_ONCE, 3))
+    assert list(array[-3:]) == list(from_choices(MNASFPN, last, 3))
+    assert array.genotype(7) == from_choices(MNASFPN, first[7:8], 3).genotype(0)
 
 
 def test_rows_and_seeds():
@@ -50,10 +107,22 @@ def test_every_decision_is_uniform():
     assert max(abs(n / count * 24 - 1) for n in orders.values()) < 0.15
 
 
-def test_degrees_of_conn_search():
-    array = random_genotypes(CONN_SEARCH, np.random.default_rng(4), 3000, 3)
-    degrees = (array.inputs >= 0).sum(axis=2)
-    assert set(degrees.ravel()) == {2, 3, 4}
+def test_the_values_of_every_kind_are_drawn_equally_often():
+    array = random_genotypes(CONN_SEARCH, np.random.default_rng(0), 2000, (3, 5))
+    kinds = {
+        "repeats": (array.repeats, (3, 5)),
+        "channels": (array.channels, range(6)),
+        "kernel": (array.kernels, range(3)),
+        "expansion": (array.expansions, range(7)),
+        "degree": ((array.inputs >= 0).sum(axis=2), (2, 3, 4)),
+        "level": (array.levels[:, :5], LEVELS),
+        "first output": (array.levels[:, 5], LEVELS),
+        "input": (array.inputs[:, 4][array.inputs[:, 4] >= 0], range(8)),
+    }
+    for name, (values, choices) in kinds.items():
+        share = np.array([(values == choice).mean() for choice in choices])
+        error = 4 * np.sqrt(1 / len(choices) / values.size)  # four standard deviations at most
+        assert np.abs(share - 1 / len(choices)).max() < error, name
     drawn = np.sort(array.inputs, axis=2).reshape(-1, 4)
     assert not ((np.diff(drawn, axis=1) == 0) & (drawn[:, 1:] >= 0)).any()  # distinct
 
@@ -89,10 +158,8 @@ def test_output_levels_and_shapes_are_checked():
 
 
 def test_a_genotype_of_another_space_is_refused():
-    genotype = random_genotypes(MNASFPN, np.random.default_rng(7), 1, 3).genotype(0)
-    for changed, message in (
-        (replace(genotype, channels=20), "channels 20, space 'mnasfpn' offers"),
-        (replace(genotype, sdo=False), r"has \(blocks, sdo, cell_residual\) = \(9, False, True\)"),
-    ):
-        with pytest.raises(InvalidInput, match=message):
-            from_genotypes(MNASFPN, [changed])
+    good, other = random_genotypes(MNASFPN, np.random.default_rng(7), 2, 3)
+    other = replace(other, channels=20)
+    message = r"genotype 1 of 2: the cell is not in space 'mnasfpn': its channels is 20.*\[16, 32"
+    with pytest.raises(InvalidInput, match=message):
+        from_genotypes(MNASFPN, [good, other])

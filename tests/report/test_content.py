@@ -15,9 +15,8 @@ from mnasfpn.latency.profile.device_profile import save_profile
 from mnasfpn.latency.profiles import open_profile
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.report.content import Shipped, write_report
-from mnasfpn.search.detector_search import search_plan
-from mnasfpn.search.proxy.task import ProxySettings
 from mnasfpn.search.scoring import Attempt, Score
+from mnasfpn.search.search_request import SearchRequest, study_plan
 from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Study
 
@@ -27,9 +26,7 @@ RESULTS = ((0.10, 150.0), (0.09, 170.0), (0.20, 180.0), (0.30, 190.0), None)
 
 
 def made_by_hand(path: Path, controller: str = "ppo", space: str = "mnasfpn") -> Path:
-    covered = search_plan(
-        "conn-search", controller, BUNDLED, "digits", 3, -0.3, 0, path, ProxySettings()
-    )
+    covered = study_plan(SearchRequest(BUNDLED, path, "conn-search", controller))
     plan = replace(covered, space=search_space(space))  # results by hand need no latency
     with Study(path, plan) as study:
         trials = study.propose(plan.new_controller(), len(RESULTS))
@@ -154,7 +151,7 @@ def test_what_cannot_be_reported_leaves_no_file(tmp_path: Path) -> None:
         write_report("nothing", None, out)
     with pytest.raises(InvalidInput, match="no such study"):
         write_report(BUNDLED, tmp_path / "s.db", out)
-    plan = search_plan("conn-search", "ppo", BUNDLED, "digits", 3, -0.3, 0, tmp_path / "s.db")
+    plan = study_plan(SearchRequest(BUNDLED, tmp_path / "s.db", "conn-search"))
     with Study(tmp_path / "s.db", plan):
         pass
     with pytest.raises(InvalidInput, match="no finished trial"):

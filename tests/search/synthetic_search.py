@@ -2,8 +2,8 @@
 
     python synthetic_search.py STUDY LOG SAMPLES WORKERS SECONDS_PER_TRIAL [CONTROLLER]
 
-Every evaluation that begins, and every trial that is stored, adds a line to LOG. While there is a
-file LOG.hold, no evaluation ends.
+Every cell whose scoring begins, and every trial that is stored, adds a line to LOG. While there is
+a file LOG.hold, no scoring ends.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def note(log: str, line: str) -> None:
 
 
 @dataclass(frozen=True)
-class LoggedEvaluate:
+class LoggedScorer:
     log: str
     seconds: float
 
@@ -84,9 +84,9 @@ def main() -> None:
         note(log, f"stored {trial.number}")
 
     with Study(path, chosen) as study:
-        evaluate = LoggedEvaluate(log, float(seconds))
+        scorer = LoggedScorer(log, float(seconds))
         try:
-            run_search(study, chosen.new_controller(), evaluate, int(samples), int(workers), stored)
+            run_search(study, chosen.new_controller(), scorer, int(samples), int(workers), stored)
         except KeyboardInterrupt:
             note(log, "interrupted")
             sys.exit(130)

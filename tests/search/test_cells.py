@@ -71,9 +71,7 @@ def test_other_cells_stay_other_cells(change: dict[str, object]) -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_a_canonical_cell_is_the_same_network(name: str) -> None:
-    space = search_space(name, repeats=1)
-    for choices in space.decisions.sample(np.random.default_rng(5), 8):
-        cell = space.decode(choices)
+    for cell in search_space(name, repeats=1).sample(np.random.default_rng(5), 8):
         kept = canonical(cell)
         assert canonical(kept) == kept
         before, after = detector(cell).graph(), detector(kept).graph()
@@ -86,9 +84,7 @@ def test_a_canonical_cell_is_the_same_network(name: str) -> None:
 
 @pytest.mark.parametrize("name", SPACES)
 def test_cells_to_json_and_back(name: str) -> None:
-    space = search_space(name)
-    for choices in space.decisions.sample(np.random.default_rng(6), 5):
-        cell = space.decode(choices)
+    for cell in search_space(name).sample(np.random.default_rng(6), 5):
         assert cell_from_json(to_json(cell)) == cell
 
 

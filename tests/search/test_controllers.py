@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from mnasfpn.errors import InvalidInput
+from mnasfpn.models.decisions import Choices, Decision, Decisions
 from mnasfpn.search.controllers import CONTROLLERS, candidates, create_controller
 from mnasfpn.search.controllers.base import Controller, ControllerState, generator_from
-from mnasfpn.search.decisions import Choices, Decision, Decisions
 from mnasfpn.search.search_space import SPACES, search_space
 
 CONN_SEARCH = search_space("conn-search").decisions

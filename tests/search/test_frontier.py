@@ -1,4 +1,4 @@
-"""The frontier of a study and the models taken from it, on numbers that can be checked by eye."""
+"""The frontier of a study and its best trials, on numbers that can be checked by eye."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput
-from mnasfpn.models.heads.cell import Cell
-from mnasfpn.search.frontier import best_at, even_budgets, finalists, frontier, rows
+from mnasfpn.search.frontier import best_at, even_budgets, frontier, rows
 from mnasfpn.search.scoring import Score
 from mnasfpn.search.search_space import search_space
 from mnasfpn.search.study import Trial
 
-SPACE = search_space("mnasfpn")
-CELLS = [SPACE.decode(c) for c in SPACE.decisions.sample(np.random.default_rng(0), 12)]
+CELLS = search_space("mnasfpn").sample(np.random.default_rng(0), 12)
 
 
 def study(*results: tuple[float, float] | None) -> list[Trial]:
@@ -26,9 +24,9 @@ def study(*results: tuple[float, float] | None) -> list[Trial]:
             trials.append(Trial(number, 0, (), CELLS[number], 0, "failed", reason="tested"))
             continue
         latency_ms, mean_ap = result
-        evaluation = Score(mean_ap, latency_ms, latency_ms - 5, latency_ms + 5)
+        score = Score(mean_ap, latency_ms, latency_ms - 5, latency_ms + 5)
         trials.append(
-            Trial(number, 0, (), CELLS[number], 0, "finished", evaluation, mean_ap, seconds=2.0)
+            Trial(number, 0, (), CELLS[number], 0, "finished", score, mean_ap, seconds=2.0)
         )
     return trials
 
@@ -45,7 +43,7 @@ def test_frontier_is_fastest_first_without_what_is_dominated_or_failed() -> None
 
 
 def test_a_cell_found_again_is_there_once() -> None:
-    again = Trial(7, 1, (), CELLS[0], 0, "finished", STUDY[0].evaluation, 0.26, reused_from=0)
+    again = Trial(7, 1, (), CELLS[0], 0, "finished", STUDY[0].score, 0.26, reused_from=0)
     assert numbers(frontier([*STUDY, again])) == [6, 2, 4, 0]
 
 
@@ -73,36 +71,11 @@ def test_a_budget_below_the_fastest_names_the_fastest() -> None:
         best_at(STUDY, 149)
 
 
-def slower_with_repeats(cell: Cell) -> float:
-    return 100.0 + 10 * cell.repeats
-
-
-def test_the_papers_nine_finalists() -> None:
-    found = finalists(STUDY, slower_with_repeats)
-    assert [(f.budgets_ms, f.trial, f.repeats, f.latency_ms) for f in found] == [
-        ((166.0,), 2, 3, 130.0),
-        ((166.0,), 2, 4, 140.0),
-        ((166.0,), 2, 5, 150.0),
-        ((173.0,), 4, 3, 130.0),
-        ((173.0,), 4, 4, 140.0),
-        ((173.0,), 4, 5, 150.0),
-        ((180.0,), 0, 3, 130.0),
-        ((180.0,), 0, 4, 140.0),
-        ((180.0,), 0, 5, 150.0),
-    ]
-    assert [f.cell.repeats for f in found] == [3, 4, 5] * 3
-
-
-def test_a_model_that_is_best_at_two_latencies_is_taken_once() -> None:
-    found = finalists(STUDY, slower_with_repeats, budgets_ms=(173, 171), repeats=(3,))
-    assert [(f.budgets_ms, f.trial) for f in found] == [((171, 173), 4)]
-
-
 @pytest.mark.parametrize(("count", "expected"), [(1, [180]), (2, [170, 180]), (9, None)])
 def test_budgets_spread_over_the_frontier(count: int, expected: list[float] | None) -> None:
     budgets = even_budgets(STUDY, count)
     assert budgets == (expected or [150, 165, 170, 180])
-    assert [best_at(STUDY, budget).evaluation.latency_ms for budget in budgets] == budgets
+    assert [best_at(STUDY, budget).score.latency_ms for budget in budgets] == budgets
 
 
 def test_rows_are_printed_with_their_units() -> None:

@@ -27,7 +27,7 @@ import synthetic_search as synthetic  # noqa: E402
 SAMPLES = 20
 
 
-def evaluate(cell: Cell, seed: int) -> Score:
+def score(cell: Cell, seed: int) -> Score:
     result: Score = synthetic.made_up(cell)
     return result
 
@@ -37,15 +37,13 @@ def search(
 ) -> tuple[Trial, ...]:
     plan = plan or synthetic.plan()
     with Study(path, plan) as study:
-        run_search(
-            study, plan.new_controller(), options.pop("evaluate", evaluate), samples, **options
-        )
+        run_search(study, plan.new_controller(), options.pop("scorer", score), samples, **options)
         return study.trials()
 
 
 def same_search(trials: tuple[Trial, ...]) -> list[object]:
     """What must not depend on workers, interruptions and clocks."""
-    return [(t.number, t.choices, t.cell, t.seed, t.evaluation, t.reward) for t in trials]
+    return [(t.number, t.choices, t.cell, t.seed, t.score, t.reward) for t in trials]
 
 
 def start(
@@ -89,7 +87,7 @@ def test_a_search_in_pieces_is_the_same_search(tmp_path: Path, controller: str) 
 
 def test_rewards_follow_the_plan(tmp_path: Path) -> None:
     for trial in search(tmp_path / "s.db", samples=5):
-        result = trial.evaluation
+        result = trial.score
         assert result is not None
         assert trial.reward == pytest.approx(result.mean_ap * result.latency_ms**-0.3)
 
@@ -156,8 +154,8 @@ def test_a_second_ctrl_c_gives_up_what_is_under_way(tmp_path: Path) -> None:
 
 
 def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
-    quick = synthetic.LoggedEvaluate(str(tmp_path / "log"), 0.0)
-    two = search(tmp_path / "two.db", evaluate=quick, workers=2)
+    quick = synthetic.LoggedScorer(str(tmp_path / "log"), 0.0)
+    two = search(tmp_path / "two.db", scorer=quick, workers=2)
     assert same_search(two) == same_search(search(tmp_path / "one.db"))
     assert len({trial.worker for trial in two}) <= 2
     assert not any(trial.worker.endswith(f":{os.getpid()}") for trial in two)
@@ -166,7 +164,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path: Path) -> None:
 def test_a_worker_that_dies_takes_only_its_own_trial_with_it(tmp_path: Path) -> None:
     doomed = synthetic.plan().trial_seed(2)
     always = synthetic.KillsItsProcess(doomed, str(tmp_path / "log"), deaths=99)
-    trials = search(tmp_path / "always.db", evaluate=always, workers=2)
+    trials = search(tmp_path / "always.db", scorer=always, workers=2)
     assert [trial.number for trial in trials if trial.status == "failed"] == [2]
     assert "the worker process died 2 times, last with exit code -9" in trials[2].reason
 
@@ -174,13 +172,13 @@ def test_a_worker_that_dies_takes_only_its_own_trial_with_it(tmp_path: Path) -> 
 def test_a_worker_that_dies_once_changes_nothing(tmp_path: Path) -> None:
     doomed = synthetic.plan().trial_seed(2)
     once = synthetic.KillsItsProcess(doomed, str(tmp_path / "log"), deaths=1)
-    trials = search(tmp_path / "once.db", evaluate=once, workers=2)
+    trials = search(tmp_path / "once.db", scorer=once, workers=2)
     assert same_search(trials) == same_search(search(tmp_path / "whole.db"))
 
 
 def test_what_cannot_be_sent_to_a_process_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="can be sent to a process"):
-        search(tmp_path / "s.db", evaluate=lambda cell, seed: evaluate(cell, seed), workers=2)
+        search(tmp_path / "s.db", scorer=lambda cell, seed: score(cell, seed), workers=2)
 
 
 def test_failures_are_recorded_with_their_reason_and_teach_nothing(tmp_path: Path) -> None:
@@ -188,24 +186,24 @@ def test_failures_are_recorded_with_their_reason_and_teach_nothing(tmp_path: Pat
         if seed % 3 == 0:
             raise NotCovered("no kernel for 17x17")
         if seed % 3 == 1:
-            return replace(evaluate(cell, seed), mean_ap=float("nan"))
-        return evaluate(cell, seed)
+            return replace(score(cell, seed), mean_ap=float("nan"))
+        return score(cell, seed)
 
-    trials = search(tmp_path / "s.db", evaluate=sometimes)
+    trials = search(tmp_path / "s.db", scorer=sometimes)
     for trial in trials:
         reason = ["no kernel for 17x17", "mAP must be between 0 and 1, got nan", ""][trial.seed % 3]
         assert trial.reason == reason
         assert trial.status == ("failed" if reason else "finished")
-        assert (trial.evaluation is None) == (trial.reward is None) == bool(reason)
+        assert (trial.score is None) == (trial.reward is None) == bool(reason)
 
 
 def test_an_unforeseen_failure_says_where(tmp_path: Path) -> None:
     def broken(cell: Cell, seed: int) -> Score:
         if seed % 2:
             raise ZeroDivisionError("by hand")
-        return evaluate(cell, seed)
+        return score(cell, seed)
 
-    reasons = {trial.reason for trial in search(tmp_path / "s.db", evaluate=broken)} - {""}
+    reasons = {trial.reason for trial in search(tmp_path / "s.db", scorer=broken)} - {""}
     assert len(reasons) == 1
     assert "ZeroDivisionError: by hand" in (reason := reasons.pop())
     assert "test_loop.py, line" in reason
@@ -216,7 +214,7 @@ def test_failures_alone_stop_the_search_and_run_again(tmp_path: Path) -> None:
         raise NotCovered("the data set is not there")
 
     with pytest.raises(JobFailed, match=r"last 8 trials failed.* the data set is not there"):
-        search(tmp_path / "s.db", evaluate=broken)
+        search(tmp_path / "s.db", scorer=broken)
     repaired = search(tmp_path / "s.db")
     assert [trial.status for trial in repaired] == ["failed"] * 6 + ["finished"] * 14
 
@@ -227,12 +225,12 @@ def test_failures_of_a_short_search_stop_it_too(tmp_path: Path) -> None:
 
     for _ in range(2):  # also when tried again
         with pytest.raises(JobFailed, match="last 3 trials failed"):
-            search(tmp_path / "s.db", evaluate=broken, samples=3)
+            search(tmp_path / "s.db", scorer=broken, samples=3)
     repaired = search(tmp_path / "s.db", samples=3)
     assert same_search(repaired) == same_search(search(tmp_path / "whole.db", samples=3))
 
 
-def test_the_same_cell_is_evaluated_once(tmp_path: Path) -> None:
+def test_the_same_cell_is_scored_once(tmp_path: Path) -> None:
     """Blocks that no output uses make no other cell."""
     plan = synthetic.plan("random")
     seen: list[Cell] = []
@@ -260,7 +258,7 @@ def test_the_same_cell_is_evaluated_once(tmp_path: Path) -> None:
 
     def counted(cell: Cell, seed: int) -> Score:
         seen.append(cell)
-        return evaluate(cell, seed)
+        return score(cell, seed)
 
     controller = Again()
     with Study(tmp_path / "s.db", plan) as study:
@@ -271,15 +269,15 @@ def test_the_same_cell_is_evaluated_once(tmp_path: Path) -> None:
     assert controller.rewards == [trial.reward for trial in trials[:3]] * 6
 
 
-def test_progress_hears_of_every_trial_after_it_is_stored(tmp_path: Path) -> None:
+def test_every_trial_is_heard_of_after_it_is_stored(tmp_path: Path) -> None:
     path, heard = tmp_path / "s.db", []
 
-    def progress(trial: Trial) -> None:
+    def ended(trial: Trial) -> None:
         with Study(path) as other:
             assert trial in other.trials("finished")
         heard.append(trial.number)
 
-    search(path, progress=progress)
+    search(path, ended=ended)
     assert sorted(heard) == list(range(SAMPLES))
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput
+from mnasfpn.models.decisions import Decision, Decisions
 from mnasfpn.search.controllers.policy import RecurrentPolicy
 from mnasfpn.search.controllers.ppo import Ppo, PpoSettings, ppo_loss
-from mnasfpn.search.decisions import Decision, Decisions
 
 torch = pytest.importorskip("torch", reason="PPO needs the 'search' extra")
 

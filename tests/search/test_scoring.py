@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,15 +16,13 @@ from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.heads.cell import Cell
 from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.search.cells import canonical
-from mnasfpn.search.detector_search import search_plan
 from mnasfpn.search.scoring import DetectorScorer, Score, attempt
 from mnasfpn.search.search_space import SPACES, search_space
 
 
 def cell_of(name: str, seed: int = 0) -> Cell:
-    space = search_space(name, repeats=1)
-    (choices,) = space.decisions.sample(np.random.default_rng(seed), 1)
-    return canonical(space.decode(choices))
+    (cell,) = search_space(name, repeats=1).sample(np.random.default_rng(seed), 1)
+    return canonical(cell)
 
 
 def small_detector(cell: Cell) -> Detector:
@@ -45,24 +42,24 @@ class Watched:
         self.calls.append(graph)
         return LatencyEstimate(90.0, 80.0, 101.0, 0.9, 1.0, (), self.uncovered, "", "simulated")
 
-    def train_and_score(self, detector: Detector, seed: int) -> float:
-        self.calls.append((detector, seed))
+    def train_and_score(self, cell: Cell, seed: int) -> float:
+        self.calls.append((cell, seed))
         return 0.25
 
 
 @pytest.mark.parametrize("name", SPACES)
-def test_latency_of_the_detectors_own_graph_then_map_of_the_same_detector(name: str) -> None:
+def test_latency_of_the_whole_detectors_graph_then_map_of_the_same_cell(name: str) -> None:
     watched, cell = Watched(), cell_of(name)
-    evaluate = DetectorScorer(small_detector, watched.train_and_score, watched.estimate)
-    assert evaluate(cell, 11) == Score(0.25, 90.0, 80.0, 101.0)
-    assert watched.calls == [small_detector(cell).graph(), (small_detector(cell), 11)]
+    scorer = DetectorScorer(small_detector, watched.train_and_score, watched.estimate)
+    assert scorer(cell, 11) == Score(0.25, 90.0, 80.0, 101.0)
+    assert watched.calls == [small_detector(cell).graph(), (cell, 11)]
 
 
 def test_a_latency_with_gaps_is_no_latency_and_nothing_is_trained() -> None:
     watched = Watched(uncovered=("conv 1x1", "add"))
-    evaluate = DetectorScorer(small_detector, watched.train_and_score, watched.estimate)
+    scorer = DetectorScorer(small_detector, watched.train_and_score, watched.estimate)
     with pytest.raises(NotCovered, match=r"lacks 2 kernels .* first 'conv 1x1'"):
-        evaluate(cell_of("mnasfpn"), 0)
+        scorer(cell_of("mnasfpn"), 0)
     assert len(watched.calls) == 1
 
 
@@ -87,7 +84,7 @@ def test_what_is_no_result(values: tuple[float, float, float, float], message: s
 def test_an_attempt_has_a_result_or_a_reason() -> None:
     cell = cell_of("mnasfpn")
     good = attempt(lambda cell, seed: Score(seed / 10, 9.0, 8.0, 10.0), cell, 3)
-    assert good.evaluation == Score(0.3, 9.0, 8.0, 10.0)
+    assert good.score == Score(0.3, 9.0, 8.0, 10.0)
     assert good.reason == ""
     assert good.worker.endswith(f":{os.getpid()}")
 
@@ -95,7 +92,7 @@ def test_an_attempt_has_a_result_or_a_reason() -> None:
         raise NotCovered("for people")
 
     refused = attempt(refuse, cell, 3)
-    assert (refused.evaluation, refused.reason) == (None, "for people")
+    assert (refused.score, refused.reason) == (None, "for people")
 
 
 def test_an_attempt_does_not_swallow_ctrl_c() -> None:
@@ -104,14 +101,3 @@ def test_an_attempt_does_not_swallow_ctrl_c() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         attempt(interrupted, cell_of("mnasfpn"), 0)
-
-
-def test_a_search_that_its_profile_cannot_serve_is_refused_before_anything_is_prepared(
-    tmp_path: Path,
-) -> None:
-    """The published phones' kernels hold no squeeze-excite, which three of the spaces need."""
-    options = ("random", "pixel1-published", "digits", 3, -0.3, 0, tmp_path / "s.db")
-    with pytest.raises(InvalidInput, match=r"16 of 16 .*'mnasfpn'.*global_max_pool.*--space"):
-        search_plan("mnasfpn", *options)
-    assert search_plan("conn-search", *options).space == search_space("conn-search", 3)
-    assert not list(tmp_path.iterdir())

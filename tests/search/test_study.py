@@ -52,12 +52,12 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     assert first == replace(
         batch[0],
         status="finished",
-        evaluation=RESULT.evaluation,
+        score=RESULT.score,
         reward=pytest.approx(reward),
         seconds=12.5,
         worker="host:7",
     )
-    assert (second.status, second.reason, second.evaluation, second.reward) == (
+    assert (second.status, second.reason, second.score, second.reward) == (
         "failed",
         "not covered",
         None,
@@ -65,6 +65,24 @@ def test_what_is_stored_comes_back(tmp_path: Path) -> None:
     )
     assert third.reused_from == 0
     assert third.reward == first.reward
+
+
+def test_plans_are_stored_as_they_always_were(tmp_path: Path) -> None:
+    """So that a study goes on that an earlier version has begun."""
+    stored = (
+        '{"space":{"space":{"name":"no-expand","channels":[16,32,48,64,80,96],"kernels":[3,5,7],'
+        '"expansions":[],"in_degrees":[2],"merges":["add","se"],"internal_blocks":5,"sdo":true,'
+        '"cell_residual":true},"repeats":2,"head":"mnasfpn"},"controller":"evolution",'
+        '"settings":{"population":8,"tournament":2},"seed":5,'
+        '"reward":{"exponent":-0.2,"target_ms":150.0},'
+        '"task":{"proxy":"digits","profile":"pixel1-published"}}'
+    )
+    one_batch(tmp_path / "s.db")[0].close()
+    database = sqlite3.connect(tmp_path / "s.db")
+    assert database.execute("SELECT plan FROM plan").fetchone() == (stored,)
+    database.close()
+    with Study(tmp_path / "s.db", PLAN) as study:
+        study.restore(PLAN.new_controller())
 
 
 def test_trials_hold_the_canonical_cell_of_their_choices_and_a_seed_of_their_own(
@@ -191,7 +209,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_is_stored(tmp_path: Path
         from pathlib import Path
         from mnasfpn.errors import JobFailed
         from mnasfpn.search.loop import run_search
-        from mnasfpn.search.scoring import Evaluation
+        from mnasfpn.search.scoring import Score
         from mnasfpn.search.search_space import search_space
         from mnasfpn.search.study import Study, StudyPlan
 
@@ -201,7 +219,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_is_stored(tmp_path: Path
         try:
             with Study({str(path)!r}, plan) as study:
                 run_search(study, plan.new_controller(),
-                           lambda cell, seed: Evaluation(0.5, 100.0, 90.0, 110.0), 100_000)
+                           lambda cell, seed: Score(0.5, 100.0, 90.0, 110.0), 100_000)
         except JobFailed as error:
             print(error)
     """

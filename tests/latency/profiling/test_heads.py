@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
-import numpy as np
 import pytest
 
-from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.profiling.heads import (
     DrawnHead,
@@ -17,9 +16,8 @@ from mnasfpn.latency.profiling.heads import (
     random_heads,
     space_kernels,
 )
-from mnasfpn.models.genotype import LEVELS
 from mnasfpn.models.graph.costs import cost
-from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space, sample
+from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space
 
 SPACES = (MNASFPN, NO_EXPAND, CONN_SEARCH, replace(MNASFPN, name="no-sdo", sdo=False))
 
@@ -47,30 +45,15 @@ def test_heads_are_the_same_for_the_same_seed_and_differ_for_another() -> None:
     assert {head.genotype.repeats for head in random_heads(MNASFPN, 40, 1)} == {3, 4, 5}
 
 
-def test_samples_are_uniform_over_every_decision() -> None:
-    rng = np.random.default_rng(0)
-    drawn = [sample(CONN_SEARCH, rng, 4) for _ in range(2000)]
-    blocks = [block for genotype in drawn for block in genotype.blocks]
-    decisions = {
-        "channels": ([genotype.channels for genotype in drawn], CONN_SEARCH.channels),
-        "kernel": ([block.kernel for block in blocks], CONN_SEARCH.kernels),
-        "expansion": ([block.expansion for block in blocks], CONN_SEARCH.expansions),
-        "degree": ([len(block.inputs) for block in blocks], CONN_SEARCH.in_degrees),
-        "level": ([block.level for g in drawn for block in g.blocks[:5]], LEVELS),
-        "first output": ([genotype.blocks[5].level for genotype in drawn], LEVELS),
-        "input": ([i for genotype in drawn for i in genotype.blocks[4].inputs], range(8)),
-    }
-    for name, (values, choices) in decisions.items():
-        share = np.array([values.count(choice) for choice in choices]) / len(values)
-        error = 4 * np.sqrt(1 / len(choices) / len(values))  # four standard deviations at most
-        assert np.abs(share - 1 / len(choices)).max() < error, name
-
-
-def test_a_space_without_choices_is_refused() -> None:
-    with pytest.raises(InvalidInput, match="at least one choice of kernels"):
-        Space("empty", kernels=())
-    with pytest.raises(InvalidInput, match="internal blocks"):
-        Space("negative", internal_blocks=-1)
+def test_a_head_is_named_for_what_it_is_not_only_for_how_it_was_drawn() -> None:
+    """A store keeps runs by name: another head of the same numbers must have another name."""
+    (head,) = random_heads(MNASFPN, 1, 1)
+    assert re.fullmatch(r"mnasfpn/1/0/[0-9a-f]{8}", head.name)
+    (other,) = random_heads(replace(MNASFPN, kernels=(3, 5)), 1, 1)
+    assert other.genotype != head.genotype
+    assert other.name != head.name
+    names = [each.name for each in random_heads(MNASFPN, 50, 1)]
+    assert len(set(names)) == 50
 
 
 def test_spread_heads_reach_from_the_lightest_to_the_heaviest_that_were_drawn() -> None:

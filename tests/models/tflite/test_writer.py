@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.backbones.endpoints import Endpoints
+from mnasfpn.models.genotype_array import random_genotypes
 from mnasfpn.models.graph.attributes import Attributes, BatchNorm
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.graph import Graph
@@ -20,7 +21,7 @@ from mnasfpn.models.heads.mnasfpn import mnasfpn_head
 from mnasfpn.models.heads.predictor import SharedPredictor, shared_predictor
 from mnasfpn.models.networks.keras_network import build_keras
 from mnasfpn.models.published import PUBLISHED, published
-from mnasfpn.models.space import MNASFPN, sample
+from mnasfpn.models.space import MNASFPN
 from mnasfpn.models.tflite.writer import write_tflite
 
 NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if name[0] != "_"}
@@ -28,14 +29,14 @@ NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items() if na
 
 def random_head(seed: int, size: int = 8, predictor: bool = False) -> Graph:
     """A MnasFPN head of a random genotype on three inputs, the finest of ``size`` pixels."""
-    rng = np.random.default_rng(seed)
+    (genotype,) = random_genotypes(MNASFPN, np.random.default_rng(seed), 1, repeats=1)
     builder = GraphBuilder()
     c3, c4, c5 = (
         builder.input(f"c{level}", (1, size >> (level - 3), size >> (level - 3), channels))
         for level, channels in ((3, 8), (4, 12), (5, 20))
     )
     endpoints = Endpoints(c3, c4, c5, ssd=(c4, c5))
-    features = mnasfpn_head(builder, endpoints, sample(MNASFPN, rng, repeats=1))
+    features = mnasfpn_head(builder, endpoints, genotype)
     outputs = tuple(features.values())
     if predictor:
         outputs = shared_predictor(builder, features, SharedPredictor(8, anchors=2), slots=3)

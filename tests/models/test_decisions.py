@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidInput
-from mnasfpn.search.decisions import Decision, Decisions, draw
+from mnasfpn.models.decisions import Decision, Decisions, as_choices, draw
 
 
 def permutation(n: int) -> Decisions:
@@ -81,7 +81,7 @@ def test_cardinality_equals_enumeration(decisions: Decisions) -> None:
 @settings(max_examples=50, deadline=None)
 def test_samples_and_repairs_are_candidates(decisions: Decisions, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    for choices in decisions.sample(rng, 20):
+    for choices in as_choices(decisions.sample(rng, 20)):
         decisions.check(choices)
     anything = tuple(int(rng.integers(len(decision.options))) for decision in decisions)
     repaired = decisions.repair(rng, anything)
@@ -91,7 +91,7 @@ def test_samples_and_repairs_are_candidates(decisions: Decisions, seed: int) -> 
 
 def test_samples_are_uniform_over_a_permutation() -> None:
     count = 6000
-    drawn = Counter(permutation(3).sample(np.random.default_rng(1), count))
+    drawn = Counter(as_choices(permutation(3).sample(np.random.default_rng(1), count)))
     chi2 = sum((seen - count / 6) ** 2 / (count / 6) for seen in drawn.values())
     assert len(drawn) == 6
     assert chi2 < 20.5  # 0.1 % point of chi-square with 5 degrees of freedom

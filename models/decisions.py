@@ -1,7 +1,8 @@
-"""A search space as a sequence of categorical decisions, some of which depend on earlier ones.
+"""A space as a sequence of categorical decisions, some of which depend on earlier ones.
 
 Controllers see only this: which options the next decision has, given the choices so far. The same
-walk along the sequence serves sampling, masking, features and counting, so they cannot disagree.
+walk along the sequence serves sampling, masking, features and counting, so they cannot disagree;
+whatever is drawn from a space is drawn by it.
 """
 
 from __future__ import annotations
@@ -110,13 +111,12 @@ class Decisions:
             masks[:, position, : len(decision.options)] = self.mask(choices[:, :position])
         return masks
 
-    def sample(self, rng: np.random.Generator, count: int) -> list[Choices]:
-        """Candidates whose every decision is uniform over what is allowed."""
-        prefix = np.zeros((count, 0), dtype=np.int64)
-        for _ in self.sequence:
-            chosen = draw(rng, self.mask(prefix))
-            prefix = np.column_stack([prefix, chosen])
-        return as_choices(prefix)
+    def sample(self, rng: np.random.Generator, count: int) -> IntArray:
+        """Candidates [count, decisions] whose every decision is uniform over what is allowed."""
+        choices = np.zeros((count, len(self)), dtype=np.int64)
+        for position in range(len(self)):
+            choices[:, position] = draw(rng, self.mask(choices[:, :position]))
+        return choices
 
     def repair(self, rng: np.random.Generator, choices: Choices) -> Choices:
         """The same candidate, with every choice that is not allowed drawn anew, front to back."""
@@ -207,15 +207,19 @@ def draw(
 ) -> IntArray:
     """One allowed option in each row, with probability proportional to exp(log weight).
 
-    By the Gumbel-max rule: the largest of log weight + Gumbel noise is such a draw.
+    By the Gumbel-max rule: the largest of log weight + Gumbel noise is such a draw. Gumbel noise
+    falls as the uniform number rises that it is made of, so without weights, where all options are
+    equally likely, the least of those is the same draw at a third of the price.
 
     Args:
         allowed, log_weights: [rows, options]; uniform without weights.
     """
-    noisy = rng.gumbel(size=allowed.shape)
-    if log_weights is not None:
-        noisy += log_weights
-    drawn: IntArray = np.argmax(np.where(allowed, noisy, -np.inf), axis=1)
+    drawn: IntArray
+    if log_weights is None:
+        drawn = np.argmin(np.where(allowed, rng.random(allowed.shape), np.inf), axis=1)
+    else:
+        noisy = rng.gumbel(size=allowed.shape) + log_weights
+        drawn = np.argmax(np.where(allowed, noisy, -np.inf), axis=1)
     return drawn
 
 
