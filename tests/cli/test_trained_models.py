@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow")
-
 from mnasfpn.cli.main import main
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
 from mnasfpn.models.detector import Backbone, Detector

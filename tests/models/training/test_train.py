@@ -10,8 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 
-pytest.importorskip("keras")
-
 from mnasfpn.errors import InvalidInput, JobFailed
 from mnasfpn.models.data.augmentation import NO_AUGMENTATION
 from mnasfpn.models.data.coco import read_coco

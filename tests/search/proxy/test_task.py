@@ -23,8 +23,6 @@ from mnasfpn.search.proxy.task import (
     without_backbone,
 )
 
-torch = pytest.importorskip("torch")
-
 SETTINGS = ProxySettings(
     input_size=64,
     predictor=SharedPredictor(depth=16),
@@ -64,6 +62,8 @@ def test_the_same_seed_gives_the_same_result_and_another_one_another(task):
 
 def test_the_result_is_a_whole_detector_and_its_weights(task, dataset):
     """Head on stored features, and the detector on the images, give the same predictions."""
+    import torch
+
     result = task.train_and_score(GENOTYPE)
     assert result.detector.head.repeats == 1  # the task's, not the genotype's
     assert result.detector.backbone == Backbone("mobilenet_v2", 0.35)
