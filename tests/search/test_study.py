@@ -191,7 +191,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_is_stored(tmp_path: Path
         from pathlib import Path
         from mnasfpn.errors import JobFailed
         from mnasfpn.search.loop import run_search
-        from mnasfpn.search.scoring import Evaluation
+        from mnasfpn.search.scoring import Score
         from mnasfpn.search.search_space import search_space
         from mnasfpn.search.study import Study, StudyPlan
 
@@ -201,7 +201,7 @@ def test_a_full_disk_stops_with_one_line_and_keeps_what_is_stored(tmp_path: Path
         try:
             with Study({str(path)!r}, plan) as study:
                 run_search(study, plan.new_controller(),
-                           lambda cell, seed: Evaluation(0.5, 100.0, 90.0, 110.0), 100_000)
+                           lambda cell, seed: Score(0.5, 100.0, 90.0, 110.0), 100_000)
         except JobFailed as error:
             print(error)
     """
