@@ -87,3 +87,13 @@ def own_adb_server() -> Iterator[int]:
         client = adbutils.AdbClient()
         yield client.port
         client.server_kill()
+
+
+@pytest.fixture
+def uncompiled() -> Iterator[None]:
+    """Keras trains step by step: to compile a training takes as long as ten steps of a test's."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
