@@ -4,7 +4,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint phone clean
+.PHONY: help install quickstart check test proofs lint phone clean
+
+# Tests start many processes: what Python has compiled is kept for the next one.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 help: ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -20,14 +24,20 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 quickstart: $(STAMP) ## profile this PC, search, train, export: at most 10 minutes
 	$(BIN)/mnasfpn quickstart
 
-lint: $(STAMP) ## ruff and mypy
+check: lint ## while you work: ruff, mypy and the tests of a second or less; a minute
+	$(PYTEST) -m "not (slow or phone or proof)"
+
+test: lint ## before you hand in: ruff, mypy and all tests but proofs; some minutes
+	$(PYTEST) -m "not proof"
+
+proofs: $(STAMP) ## before a release: whole jobs, as long as they take
+	$(PYTEST) -m proof
+
+lint: $(STAMP) ## ruff and mypy alone
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/mnasfpn
 	cd $(VENV)/types && ../bin/mypy --config-file ../../pyproject.toml -p mnasfpn
-
-test: lint ## ruff, mypy and the tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 CPU ?= cortex-a76
 phone: $(STAMP) ## start a virtual ARM phone (CPU=cortex-a76 or cortex-a53) behind a real adbd

@@ -1,10 +1,11 @@
-"""The main job from end to end, everything as small as it can be; then again, continued."""
+"""The main job from end to end, everything as small as it can be; and continued, as a proof."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from mnasfpn.models.space import Space
 from mnasfpn.models.training.pretrain import PretrainSettings
 from mnasfpn.models.training.recipes import RECIPES
 from mnasfpn.search.proxy.proxy_settings import ProxySettings
+from mnasfpn.tests.cli.simulated_host import SimulatedHost
 
 TINY = Size(
     space=Space("tiny", channels=(16,), kernels=(3,), expansions=(16, 32)),
@@ -31,14 +33,10 @@ TINY = Size(
 )
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(600)
-def test_quickstart_leaves_what_it_promises_and_continues_what_it_began(tmp_path: Path) -> None:
-    folder = Folder(tmp_path / "out")
-    result = run_quickstart(folder.root, seed=0, quiet=True, size=TINY)
+def assert_leaves_what_it_promises(folder: Folder, result: dict[str, Any], source: str) -> None:
     json.dumps(result)
     profile = load_profile(folder.profile)
-    assert profile.provenance == "measured"
+    assert profile.provenance == source
     assert profile.validation is not None
     assert profile.validation.accuracy.models == TINY.validation_heads
     assert profile.validation.noise_floor is not None
@@ -57,6 +55,25 @@ def test_quickstart_leaves_what_it_promises_and_continues_what_it_began(tmp_path
         assert heading in page
     assert page.count("<svg") == 4  # scatter, frontier, cell, breakdown
 
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("uncompiled")
+def test_quickstart_on_a_simulated_pc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of it but this PC's clock."""
+    monkeypatch.setattr("mnasfpn.android_harness.host.host.HostDevice", SimulatedHost)
+    monkeypatch.setattr("mnasfpn.cli.quickstart.EXPORT_IMAGES", 2)
+    folder = Folder(tmp_path / "out")
+    result = run_quickstart(folder.root, seed=0, quiet=True, size=TINY)
+    assert_leaves_what_it_promises(folder, result, "simulated")
+
+
+@pytest.mark.proof
+@pytest.mark.timeout(600)
+def test_quickstart_continues_what_it_began(tmp_path: Path) -> None:
+    folder = Folder(tmp_path / "out")
+    result = run_quickstart(folder.root, seed=0, quiet=True, size=TINY)
+    assert_leaves_what_it_promises(folder, result, "measured")
+    profile = load_profile(folder.profile)
     runs = folder.store.stat().st_mtime_ns
     again = run_quickstart(folder.root, seed=0, quiet=True, size=TINY)
     assert again["best_trial"] == result["best_trial"]

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow")
-
 from mnasfpn.cli.main import main
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
 from mnasfpn.models.detector import Backbone, Detector
+from mnasfpn.models.evaluation.predictors import predictor_of
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.weights import weight_shapes
 from mnasfpn.models.heads.predictor import SharedPredictor
@@ -27,7 +26,7 @@ from mnasfpn.models.training.recipes import RECIPES
 from mnasfpn.models.training.run_folder import load_run, load_settings
 from mnasfpn.tests.cli.processes import invoke, refused
 
-SIZE, STEPS = 64, 3
+SIZE, STEPS = 64, 20
 BLOCKS = (
     Block((1, 2), 3, expansion=16),
     Block((1, 4), 4, expansion=16),
@@ -89,6 +88,8 @@ def trained(model: Path, data: Path) -> Path:
     assert [call[:2] for call in seen] == [(step, STEPS) for step in range(1, STEPS + 1)]
     assert all(call[2].startswith("loss ") for call in seen)
     run = load_run(out)
+    losses = [step.total for step in run.history]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
     assert run.detector == replace(SMALL, classes=10)
     assert run.settings.seed == 5
     return out
@@ -115,6 +116,7 @@ def printed(capfd: pytest.CaptureFixture[str], *arguments: object) -> dict[str, 
     return found
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_it_was_and_a_finished_one_is_kept(
     trained: Path, model: Path, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +126,8 @@ def test_training_goes_on_where_it_was_and_a_finished_one_is_kept(
     assert "another recipe, seed" in refused(*train(model, data, trained, "--seed", 6))
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("uncompiled")
 def test_training_starts_from_given_weights(model: Path, data: Path, tmp_path: Path) -> None:
     """Of a backbone as keras.applications names it, with batch norm folded in; its last convolution
     is not in this detector."""
@@ -145,7 +149,7 @@ def test_training_starts_from_given_weights(model: Path, data: Path, tmp_path: P
 
     with watched("train", stop):
         stopped = refused(*train(model, data, out, "--weights", tmp_path / "w.npz"), code=1)
-    assert "stopped after 1 of 3 steps" in stopped
+    assert f"stopped after 1 of {STEPS} steps" in stopped
     assert "the same command" in stopped
     given, total = load_settings(out).warm_started
     assert given == len(backbone)
@@ -153,6 +157,7 @@ def test_training_starts_from_given_weights(model: Path, data: Path, tmp_path: P
     assert "has not finished" in refused("export", out, "--out", tmp_path / "m.tflite")
 
 
+@pytest.mark.slow
 def test_evaluate_takes_runs_and_files_and_agrees(
     trained: Path, exported: Path, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -165,6 +170,15 @@ def test_evaluate_takes_runs_and_files_and_agrees(
     assert 0 <= of_run["map"] <= of_run["map50"] <= 1
 
 
+@pytest.mark.slow
+def test_a_run_and_its_file_predict_the_same(trained: Path, exported: Path) -> None:
+    images = np.random.default_rng(0).uniform(-1, 1, (1, SIZE, SIZE, 3)).astype(np.float32)
+    of_run, of_file = (predictor_of(model).predict(images) for model in (trained, exported))
+    for run, file in zip(of_run, of_file, strict=True):
+        np.testing.assert_allclose(file, run, atol=1e-4)
+
+
+@pytest.mark.slow
 def test_int8_is_calibrated_on_the_data(
     trained: Path, data: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -178,6 +192,7 @@ def test_int8_is_calibrated_on_the_data(
     assert {"int8"} <= {layer.dtype for layer in read_tflite(out)}
 
 
+@pytest.mark.slow
 def test_an_untrained_model_is_compared_on_photographs(
     model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -206,6 +221,7 @@ def test_what_is_no_model_to_evaluate(model: Path, data: Path, tmp_path: Path) -
     assert "m.tflite: cannot be run" in refused("evaluate", broken, "--data", data)
 
 
+@pytest.mark.slow  # waits for a training
 def test_what_is_no_data(model: Path, data: Path, trained: Path, tmp_path: Path) -> None:
     run, out = tmp_path / "run", tmp_path / "m.tflite"
     assert "no split 'train'" in refused(*train(model, tmp_path, run))

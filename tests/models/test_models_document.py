@@ -49,7 +49,6 @@ def test_every_way_to_count_is_explained() -> None:
 
 
 def test_the_program_shown_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     save(from_json(GENOTYPE), "genotype.json")
     save(from_json(DETECTOR), "detector.json")

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import mannwhitneyu
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.decisions import Choices, Decision, Decisions
@@ -221,6 +220,8 @@ def test_the_known_optimum_of_a_small_space_is_found(name: str, adapted: dict[st
 def test_ppo_beats_random_search_on_the_whole_mnasfpn_space() -> None:
     """A sum over decisions of 1e35 cells, 128 samples, 5 seeds: the end of every run and the best
     of every run are better than random search's."""
+    from scipy.stats import mannwhitneyu
+
     decisions = search_space("mnasfpn").decisions
     last: dict[str, list[float]] = {"ppo": [], "random": []}
     best: dict[str, list[float]] = {"ppo": [], "random": []}

@@ -12,8 +12,6 @@ from mnasfpn.models.decisions import Decision, Decisions
 from mnasfpn.search.controllers.policy import RecurrentPolicy
 from mnasfpn.search.controllers.ppo import Ppo, PpoSettings, ppo_loss
 
-torch = pytest.importorskip("torch", reason="PPO needs the 'search' extra")
-
 SMALL = Decisions(
     (
         Decision("degree", (1, 2)),
@@ -39,6 +37,8 @@ SMALL = Decisions(
 def test_clipped_objective_by_hand(
     ratio: float, advantage: float, loss: float, gradient: float
 ) -> None:
+    import torch
+
     old = torch.tensor([[math.log(0.4)]], dtype=torch.float64)
     new = torch.tensor([[math.log(0.4 * ratio)]], dtype=torch.float64, requires_grad=True)
     value = ppo_loss(new, old, torch.tensor([advantage], dtype=torch.float64), clip=0.2)
@@ -48,6 +48,8 @@ def test_clipped_objective_by_hand(
 
 
 def test_objective_sums_over_decisions_and_averages_over_candidates() -> None:
+    import torch
+
     new = torch.log(torch.tensor([[0.5, 0.6], [0.2, 0.9]], dtype=torch.float64))
     old = torch.log(torch.tensor([[0.5, 0.5], [0.4, 0.9]], dtype=torch.float64))
     advantages = torch.tensor([1.0, -1.0], dtype=torch.float64)
@@ -65,6 +67,8 @@ def trained(decisions: Decisions, rewards: int = 24) -> Ppo:
 
 @pytest.mark.parametrize("rewards", [0, 24])
 def test_probabilities_of_all_candidates_sum_to_one(rewards: int) -> None:
+    import torch
+
     everything = np.array(list(SMALL.enumerate()))
     log_probs, _ = trained(SMALL, rewards).policy.evaluate(everything)
     probabilities = torch.exp(log_probs.double().sum(dim=1))
@@ -99,6 +103,8 @@ def test_sampled_log_probabilities_are_those_of_evaluation() -> None:
 
 
 def test_samples_follow_the_policy() -> None:
+    import torch
+
     policy = trained(SMALL).policy
     everything = np.array(list(SMALL.enumerate()))
     log_probs, _ = policy.evaluate(everything)
@@ -146,6 +152,8 @@ def test_feedback_for_an_unknown_candidate_is_refused() -> None:
 
 
 def test_learning_leaves_the_number_of_threads_as_it_was() -> None:
+    import torch
+
     before = torch.get_num_threads()
     trained(SMALL)
     assert torch.get_num_threads() == before

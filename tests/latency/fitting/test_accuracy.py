@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import kendalltau, spearmanr
-from sklearn.metrics import mean_absolute_percentage_error, r2_score, root_mean_squared_error
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.fitting.accuracy import agreement, kendall_tau, share, validate
@@ -31,6 +29,13 @@ lists = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=5, ma
 
 @given(lists)
 def test_figures_agree_with_scipy_and_sklearn_also_with_ties(rows) -> None:
+    from scipy.stats import kendalltau, spearmanr
+    from sklearn.metrics import (
+        mean_absolute_percentage_error,
+        r2_score,
+        root_mean_squared_error,
+    )
+
     measured, predicted = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
     found = agreement(measured, predicted)
     assert found.r2.value == pytest.approx(r2_score(measured, predicted))

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import numpy as np
-from sklearn.model_selection import LeaveOneOut
 
 from mnasfpn.latency.fitting.held_out import every_fifth, held_out
 
 
 def test_each_is_predicted_by_a_fit_that_has_not_seen_it() -> None:
+    from sklearn.model_selection import LeaveOneOut
+
     values = np.array([1.0, 2.0, 6.0])
     found = held_out(LeaveOneOut().split(values), lambda kept, left: values[kept].mean() + 0 * left)
     assert found.tolist() == [4, 3.5, 1.5]

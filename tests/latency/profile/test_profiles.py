@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from scipy.stats import binomtest
 
 from mnasfpn.errors import InvalidProfile
 from mnasfpn.latency.profile.device_profile import (
@@ -57,6 +56,8 @@ def test_neither_name_nor_file(tmp_path: Path) -> None:
 
 
 def test_a_validation_is_told_in_rows(fitted: DeviceProfile) -> None:
+    from scipy.stats import binomtest
+
     validation = fitted.validation
     assert validation is not None
     rows = {row[0]: row[1:] for row in validation_rows(validation)}

@@ -37,7 +37,8 @@ class TestOverlap:
         assert areas(np.array([[0.9, 0.9, 0.1, 0.1]]))[0] == 0
 
     def test_equals_pycocotools(self):
-        mask = pytest.importorskip("pycocotools.mask")
+        from pycocotools import mask
+
         first, second = random_boxes(40, 0).astype(float), random_boxes(30, 1).astype(float)
 
         def xywh(boxes):

@@ -28,7 +28,8 @@ def test_focal_loss_of_a_sure_answer_is_nothing_and_of_a_sure_mistake_is_its_log
 
 
 def test_focal_loss_without_focus_is_weighted_cross_entropy():
-    torch = pytest.importorskip("torch")
+    import torch
+
     rng = np.random.default_rng(0)
     logits, targets = rng.normal(0, 3, (5, 7)), rng.integers(0, 2, (5, 7)).astype(float)
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -41,7 +42,8 @@ def test_focal_loss_without_focus_is_weighted_cross_entropy():
 
 @pytest.mark.slow
 def test_focal_loss_equals_keras():
-    keras = pytest.importorskip("keras")
+    import keras
+
     rng = np.random.default_rng(1)
     logits, targets = rng.normal(0, 3, (5, 7)), rng.integers(0, 2, (5, 7)).astype(float)
     expected = keras.losses.BinaryFocalCrossentropy(
@@ -51,7 +53,8 @@ def test_focal_loss_equals_keras():
 
 
 def test_huber_equals_torch():
-    torch = pytest.importorskip("torch")
+    import torch
+
     difference = np.linspace(-3, 3, 61)
     expected = torch.nn.functional.huber_loss(
         torch.from_numpy(difference), torch.zeros(61, dtype=torch.float64), reduction="none"
@@ -93,7 +96,8 @@ def random_example():
 
 
 def test_torch_gives_the_same_loss_and_the_slope_that_numpy_measures():
-    torch = pytest.importorskip("torch")
+    import torch
+
     arrays = random_example()
     tensors = [torch.from_numpy(array) for array in arrays]
     tensors[0].requires_grad_()
@@ -114,7 +118,8 @@ def test_torch_gives_the_same_loss_and_the_slope_that_numpy_measures():
 
 @pytest.mark.slow
 def test_keras_gives_the_same_loss():
-    keras = pytest.importorskip("keras")
+    import keras
+
     arrays = random_example()
     tensors = [keras.ops.convert_to_tensor(array) for array in arrays]
     loss = detection_loss(keras.ops, *tensors)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow")
-
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.data.augmentation import NO_AUGMENTATION
 from mnasfpn.models.data.coco import read_coco
@@ -70,7 +68,7 @@ def test_classes_must_agree(data):
         evaluate(predictor, data)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_a_handful_of_images_is_learnt_by_heart(data, tmp_path):
     recipe = Recipe(
         "overfit",

@@ -6,8 +6,6 @@ import msgspec
 import numpy as np
 import pytest
 
-pytest.importorskip("tensorflow")
-
 from mnasfpn.errors import InvalidInput, JobFailed
 from mnasfpn.models.data.coco import read_coco
 from mnasfpn.models.data.digits import DigitsSettings, write_digits

@@ -14,8 +14,6 @@ from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.models.networks.torch_network import TorchGraph
 from mnasfpn.models.tflite.writer import write_tflite
 
-torch = pytest.importorskip("torch")
-
 GENOTYPE = Genotype(
     channels=16,
     repeats=2,
@@ -45,6 +43,8 @@ def tflite_outputs(graph, weights, image):
 
 
 def test_detector_equals_the_written_file():
+    import torch
+
     graph = DETECTOR.graph()
     weights = random_weights(graph, seed=3, random_norm=True)
     image = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32)
@@ -66,6 +66,8 @@ def test_weights_come_back_as_they_went_in():
 
 
 def test_a_batch_is_computed_image_by_image():
+    import torch
+
     graph = DETECTOR.graph()
     network = TorchGraph(graph, random_weights(graph, seed=1))
     images = torch.from_numpy(
@@ -78,6 +80,8 @@ def test_a_batch_is_computed_image_by_image():
 
 
 def test_training_moves_batch_norm_towards_the_batch():
+    import torch
+
     builder = GraphBuilder()
     image = builder.input("image", (1, 2, 2, 1))
     from mnasfpn.models.graph.attributes import BatchNorm

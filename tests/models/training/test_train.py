@@ -10,8 +10,6 @@ import msgspec
 import numpy as np
 import pytest
 
-pytest.importorskip("keras")
-
 from mnasfpn.errors import InvalidInput, JobFailed
 from mnasfpn.models.data.augmentation import NO_AUGMENTATION
 from mnasfpn.models.data.coco import read_coco
@@ -61,6 +59,7 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("uncompiled")
 def test_a_training_stopped_and_resumed_equals_one_in_one_go(data, tmp_path):
     whole = train(DETECTOR, data, RECIPE, tmp_path / "whole", seed=4)
 
@@ -103,6 +102,8 @@ def test_classes_must_agree(data, tmp_path):
         train(replace(DETECTOR, classes=3), data, RECIPE, tmp_path / "run")
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("uncompiled")
 def test_a_loss_that_is_no_number_stops_the_training(data, tmp_path):
     wild = replace(RECIPE, optimizer="sgd", learning_rate=1e30, warmup=0, clip_norm=None)
     with pytest.raises(JobFailed, match="lower learning rate"):

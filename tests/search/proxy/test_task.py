@@ -15,8 +15,6 @@ from mnasfpn.search.proxy.preparation import prepare_proxy
 from mnasfpn.search.proxy.task import balanced_weights, without_backbone
 from mnasfpn.tests.search.proxy.tiny_proxy import GENOTYPE, SETTINGS
 
-torch = pytest.importorskip("torch")
-
 WITHOUT_C3 = replace(
     GENOTYPE,
     channels=24,  # unlike C3, which the cell residual would add otherwise
@@ -37,6 +35,8 @@ def test_the_same_seed_gives_the_same_result_and_another_one_another(task):
 
 def test_the_result_is_a_whole_detector_and_its_weights(task, dataset):
     """Head on stored features, and the detector on the images, give the same predictions."""
+    import torch
+
     result = task.train_and_score(GENOTYPE)
     assert result.detector.head.repeats == 1  # the task's, not the genotype's
     assert result.detector.backbone == Backbone("mobilenet_v2", 0.35)
