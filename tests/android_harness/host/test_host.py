@@ -20,8 +20,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from mnasfpn.android_harness.device import Job, RunSettings
-from mnasfpn.android_harness.host import host
-from mnasfpn.android_harness.host import worker as host_worker
+from mnasfpn.android_harness.host import host, worker
 from mnasfpn.android_harness.host.host import HostDevice
 from mnasfpn.android_harness.measurement import Telemetry
 from mnasfpn.errors import StableDeviceError, TransientDeviceError
@@ -199,7 +198,7 @@ FAKE_RUNTIME = SimpleNamespace(
 def test_worker_asks_for_one_thread_and_the_wanted_delegate(xnnpack, resolver):
     job = {"model": "m", "warmup_runs": 2, "warmup_min_s": 0, "runs": 5, "min_s": 0, "max_s": 9}
     FakeInterpreter.made.clear()
-    answer = host_worker.time_model(FAKE_RUNTIME, {**job, "xnnpack": xnnpack})
+    answer = worker.time_model(FAKE_RUNTIME, {**job, "xnnpack": xnnpack})
     (used,) = FakeInterpreter.made
     assert used.options["num_threads"] == 1
     assert used.options["experimental_op_resolver_type"] == resolver
@@ -211,7 +210,7 @@ def test_inputs_are_random_the_same_each_time_and_indices_are_zero():
     job = {"model": "m", "warmup_runs": 0, "warmup_min_s": 0, "runs": 1, "min_s": 0, "max_s": 9}
     FakeInterpreter.made.clear()
     for _ in range(2):
-        host_worker.time_model(FAKE_RUNTIME, {**job, "xnnpack": True})
+        worker.time_model(FAKE_RUNTIME, {**job, "xnnpack": True})
     first, second = (made.tensors for made in FakeInterpreter.made)
     for index, value in first.items():
         np.testing.assert_array_equal(value, second[index])
@@ -230,7 +229,7 @@ def test_inputs_are_random_the_same_each_time_and_indices_are_zero():
 def test_time_in_which_the_core_was_taken_away_is_not_the_models():
     slept_us = 50_000
     taken_away, threads = (
-        host_worker._repeat(invoke, 3, 0, 9)[0]
+        worker._repeat(invoke, 3, 0, 9)[0]
         for invoke in (lambda: time.sleep(slept_us / 1e6), _work_in_another_thread)
     )
     assert max(taken_away) < slept_us / 2
@@ -331,7 +330,7 @@ def test_a_worker_that_cannot_start_is_a_stable_error(block, monkeypatch):
 
 
 def test_no_runtime_is_a_stable_error_with_the_fix(monkeypatch):
-    monkeypatch.setattr(host_worker, "DISTRIBUTIONS", (("no-such-distribution", "nothing"),))
+    monkeypatch.setattr(worker, "DISTRIBUTIONS", (("no-such-distribution", "nothing"),))
     with pytest.raises(StableDeviceError, match="pip install ai-edge-litert"):
         HostDevice().describe()
 
@@ -341,13 +340,13 @@ def test_ai_edge_litert_comes_before_tflite_runtime(monkeypatch):
 
     def version(name):
         if name not in installed:
-            raise host_worker.importlib.metadata.PackageNotFoundError(name)
+            raise worker.importlib.metadata.PackageNotFoundError(name)
         return installed[name]
 
-    monkeypatch.setattr(host_worker.importlib.metadata, "version", version)
-    assert host_worker.installed_runtime()[:2] == ("ai-edge-litert", "2.3.0")
+    monkeypatch.setattr(worker.importlib.metadata, "version", version)
+    assert worker.installed_runtime()[:2] == ("ai-edge-litert", "2.3.0")
     del installed["ai-edge-litert"]
-    assert host_worker.installed_runtime()[:2] == ("tflite-runtime", "2.14.0")
+    assert worker.installed_runtime()[:2] == ("tflite-runtime", "2.14.0")
 
 
 _CAMPAIGN = """
