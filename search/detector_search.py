@@ -36,7 +36,5 @@ def search(asked: SearchRequest, progress: Progress) -> list[FrontierRow]:
 def _prepare(task: DetectorTask, progress: Progress) -> None:
     """Dataset and proxy task, unless they are there."""
     if task.task == DIGITS:
-        write_digits(
-            task.dataset, task.digits_settings, lambda done, total: progress(done, total, "images")
-        )
+        write_digits(task.dataset, task.digits_settings, progress)
     prepare_proxy(task.dataset, task.proxy, task.proxy_settings, progress=progress)

@@ -7,7 +7,7 @@ one store - kernels, heads, whole files - is brought to one clock, and may be co
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from ...android_harness.verdict import condensed, is_valid, measurements
 from ...errors import JobFailed
 from ...models.graph.graph import Graph
 from ...models.tflite.writer import write_tflite
+from ...progress import Progress
 from ..kernels.kernel import Kernel, kernel_graph
 from ..kernels.runtimes import XNNPACK, Runtime
 from .store import MeasurementStore
@@ -28,8 +29,6 @@ SENTINEL = Kernel.parse("conv 1x20x20x96 -> 1x20x20x96 k3x3 s1x1 relu6")
 SENTINEL_KEY = "sentinel"
 PACK_SENTINEL_KEY = "sentinel of packs"  # the operator profile costs time of its own
 
-Progress = Callable[[int, int, str], None]  # (visits done, visits at least needed, key)
-
 
 class Session:
     """A device, the store of its runs, and how it is measured.
@@ -38,7 +37,8 @@ class Session:
         protocol: by default the one for this kind of device.
         seed: of the order of the visits.
         runtime: that executes the models.
-        progress: called after every visit but the sentinel's.
+        progress: called after every visit but the sentinel's, with the visits done, those at least
+            needed, and the key.
 
     Attributes:
         info: the device as the store knows it: with and without a delegate are two.

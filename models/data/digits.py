@@ -7,7 +7,6 @@ and validation share neither a digit sample nor a region of a photograph.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidInput
+from ...progress import Progress, silent
 from ...storage.atomic import whole_or_nothing
 from ..arrays import Indices, Pixels
 
@@ -69,7 +69,7 @@ class DigitsSettings:
 def write_digits(
     folder: Path | str,
     settings: DigitsSettings | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write the dataset unless it is there already; returns its folder.
 
@@ -77,7 +77,7 @@ def write_digits(
     and ``settings.json``.
 
     Args:
-        progress: called with (images done, images in all).
+        progress: called after every image.
 
     Raises:
         InvalidInput: the folder holds something else.
@@ -89,7 +89,7 @@ def write_digits(
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with whole_or_nothing(folder) as unfinished:
-        _write(unfinished, settings, progress or (lambda done, total: None))
+        _write(unfinished, settings, progress or silent)
     return folder
 
 
@@ -104,7 +104,7 @@ def _check_same(folder: Path, settings: DigitsSettings) -> None:
         )
 
 
-def _write(folder: Path, settings: DigitsSettings, progress: Callable[[int, int], None]) -> None:
+def _write(folder: Path, settings: DigitsSettings, progress: Progress) -> None:
     from PIL import Image
     from sklearn.datasets import load_digits, load_sample_images
 
@@ -133,7 +133,7 @@ def _write(folder: Path, settings: DigitsSettings, progress: Callable[[int, int]
                 {"id": index, "file_name": name, "width": settings.size, "height": settings.size}
             )
             done += 1
-            progress(done, total)
+            progress(done, total, "images")
         categories = [{"id": digit + 1, "name": str(digit)} for digit in range(10)]
         instances = {"images": images, "annotations": annotations, "categories": categories}
         (folder / f"{split}.json").write_bytes(msgspec.json.encode(instances))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 
 from ...errors import InvalidInput
+from ...progress import Progress, silent
 from ..data.coco import CocoSplit, Example
 from ..data.images import load_image, normalise
 from ..detection.anchors import anchors_for
@@ -19,13 +20,13 @@ def evaluate(
     predictor: Predictor,
     data: CocoSplit,
     settings: NmsSettings | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> MeanPrecision:
     """COCO's average precision: decode, class-wise NMS, pycocotools.
 
     Args:
         data: as many classes as the detector has.
-        progress: called with (images done, images in all).
+        progress: called after every batch of images.
 
     Raises:
         InvalidInput: the classes differ.
@@ -41,8 +42,7 @@ def evaluate(
         images = np.stack([normalise(load_image(e, predictor.input_size)) for e in examples])
         for example, codes, scores in zip(examples, *predictor.predict(images), strict=True):
             found[example.image_id] = detect(codes, scores, anchors, settings)
-        if progress is not None:
-            progress(len(found), len(data))
+        progress(len(found), len(data), "")
     return mean_precision(data, found)
 
 

@@ -56,7 +56,7 @@ def test_a_predictor_that_knows_the_targets_is_perfect(data):
     precision = evaluate(
         Predictor(64, len(anchors), 11, predict, batch_size=1),
         data,
-        progress=lambda count, total: done.append((count, total)),
+        progress=lambda count, total, what: done.append((count, total)),
     )
     assert precision.map == pytest.approx(1)
     assert done == [(1, 4), (2, 4), (3, 4), (4, 4)]
