@@ -18,7 +18,8 @@ from ..latency.batch.batch import BatchEstimator
 from ..latency.batch.tables import HeadAlone
 from ..latency.estimate.estimate import Estimator
 from ..latency.profile.device_profile import DeviceProfile, load_profile
-from ..latency.profiling.heads import REPEATS, head_graph
+from ..latency.profiling.head_graph import head_graph
+from ..latency.profiling.sampled_heads import REPEATS
 from ..models.genotype_array import GenotypeArray, random_genotypes
 from ..models.published import published
 from ..models.space import CONN_SEARCH, MNASFPN, NO_EXPAND

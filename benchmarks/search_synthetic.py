@@ -27,7 +27,7 @@ from ..models.graph.costs import cost
 from ..models.heads.cell import Cell
 from ..models.published import published
 from ..progress import Progress
-from ..search.controllers import CONTROLLERS
+from ..search.controllers.registry import CONTROLLERS
 from ..search.frontier import frontier
 from ..search.loop import run_search
 from ..search.pareto import hypervolume

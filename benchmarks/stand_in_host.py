@@ -26,7 +26,8 @@ TICK_S = 0.004  # of processor time
 STAGES: dict[str, tuple[str, ...]] = {
     "imports": ("importlib._bootstrap>",),
     "planning": (
-        *("profiling/plan.py", "profiling/profile_options.py", "profiling/heads.py"),
+        *("profiling/plan.py", "profiling/profile_options.py", "profiling/space_kernels.py"),
+        *("profiling/sampled_heads.py", "profiling/head_graph.py"),
         *("profiling/packing.py", "profiling/sampled_kernels.py", "profiling/sampled_networks.py"),
         *("latency/profiling_plan.py", "mnasfpn/jobs.py", "latency/selection.py"),
         *("latency/packing.py", "latency/general.py", "latency/networks.py"),

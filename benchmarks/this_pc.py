@@ -22,7 +22,7 @@ from ..latency.fitting.fit import fit
 from ..latency.profile.calibration import Calibration
 from ..latency.profile.device_profile import DeviceProfile
 from ..latency.profile.validation import Agreement
-from ..latency.profiling.heads import head_graph
+from ..latency.profiling.head_graph import head_graph
 from ..latency.profiling.profile_device import profile_device
 from ..latency.profiling.profile_options import ProfileOptions
 from ..latency.profiling.session import Session

@@ -17,8 +17,8 @@ from ..models.heads.cell import Cell
 from ..models.model_files import to_json
 from ..storage.sqlite_file import DatabaseFile
 from .cells import canonical, cell_from_json
-from .controllers import create_controller
 from .controllers.base import Controller, ControllerState
+from .controllers.registry import create_controller
 from .reward import Reward
 from .scoring import Attempt, Score
 from .search_space import SearchSpace

@@ -21,7 +21,7 @@ from ...errors import BenchmarkOutputError, StableDeviceError, TransientDeviceEr
 from ...storage.interruption import ctrl_c_held_back
 from ..device import RunSettings
 from ..measurement import OpTiming
-from ..tool_output.output import Asked, check_asked, parse_output
+from ..tool_output.benchmark_output import Asked, check_asked, parse_output
 from .native_build import build_runner, find_compiler, litert_library
 
 #: Operator of a Graph -> how XNNPACK's row for it begins. An operator that is not here stays with

@@ -14,7 +14,7 @@ from ...errors import BenchmarkOutputError, DeviceError, InvalidInput, StableDev
 from ..device import Job, RunSettings
 from ..measurement import UNREADABLE, DeviceInfo, OpTiming, Run, Telemetry
 from ..telemetry import affinity_mask, read_clusters, telemetry
-from ..tool_output.output import Asked, BenchmarkOutput, check_asked, parse_output
+from ..tool_output.benchmark_output import Asked, BenchmarkOutput, check_asked, parse_output
 from ..tool_output.profiler import parse_profile
 from .adb import AdbDevice, choose_serial
 from .benchmark_tool import Tool, arguments, find_tool, flags_known, place

@@ -30,7 +30,8 @@ from ..kernels.execution import execution_plan
 from ..kernels.kernel import DTYPE_BYTES, Kernel
 from ..profile.calibration import SHARED
 from ..profile.device_profile import DeviceProfile
-from ..profiling.heads import INPUT_SIZE, MOBILENET_V2_CHANNELS, covering, unpruned_head
+from ..profiling.head_graph import INPUT_SIZE, MOBILENET_V2_CHANNELS, unpruned_head
+from ..profiling.space_kernels import covering
 
 Prices = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

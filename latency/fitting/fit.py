@@ -14,7 +14,7 @@ from ..profile.device_profile import DeviceProfile, MeasuredHead
 from ..profile.regressor import Regressor
 from ..profile.table import look_up_table
 from ..profile.validation import HeldOutModel
-from ..profiling.heads import head_graph
+from ..profiling.head_graph import head_graph
 from .accuracy import validate
 from .calibration_fit import fit_calibration
 from .regression import LEAST_KERNELS, KernelRegression

@@ -18,7 +18,8 @@ from ...android_harness.measurement import DeviceInfo, Provenance
 from ...errors import InvalidInput, InvalidProfile, NotCovered
 from ...models.genotype import Genotype
 from ...storage.atomic import write_atomically
-from ..kernels.execution import ExecutionPlan, Partition, Step
+from ..kernels.execution import ExecutionPlan, Partition
+from ..kernels.fusion import Step
 from ..kernels.kernel import Kernel
 from ..kernels.runtimes import runtime_named
 from .calibration import Calibration

@@ -22,9 +22,9 @@ from ..profile.device_profile import (
     Role,
 )
 from ..profile.table import MeasuredKernel
-from .heads import DrawnHead
 from .packing import step_latencies_us
 from .plan import BY_OPERATOR, DISPATCH, REPEAT, ProfilingPlan
+from .sampled_heads import DrawnHead
 from .sampled_networks import Network
 from .session import PACK_SENTINEL_KEY, SENTINEL_KEY, Session
 

@@ -12,19 +12,12 @@ from ..kernels.execution import execution_plan
 from ..kernels.kernel import Kernel, kernel_graph
 from ..kernels.runtimes import XNNPACK, Runtime
 from ..profile.device_profile import Role
-from .heads import (
-    INPUT_SIZE,
-    MOBILENET_V2_CHANNELS,
-    DrawnHead,
-    distinct,
-    graded_heads,
-    head_graph,
-    random_heads,
-    space_kernels,
-)
+from .head_graph import INPUT_SIZE, MOBILENET_V2_CHANNELS, head_graph
 from .packing import Pack, pack
+from .sampled_heads import DrawnHead, graded_heads, random_heads
 from .sampled_kernels import general_kernels
 from .sampled_networks import Network, random_networks
+from .space_kernels import distinct, space_kernels
 
 #: As little work as a model can have: what remains is the call of the interpreter.
 DISPATCH = Kernel.parse("relu6 1x1x1x16 -> 1x1x1x16")

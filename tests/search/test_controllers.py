@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from mnasfpn.errors import InvalidInput
 from mnasfpn.models.decisions import Choices, Decision, Decisions
-from mnasfpn.search.controllers import CONTROLLERS, candidates, create_controller
 from mnasfpn.search.controllers.base import Controller, ControllerState, generator_from
+from mnasfpn.search.controllers.registry import CONTROLLERS, candidates, create_controller
 from mnasfpn.search.search_space import SPACES, search_space
 
 CONN_SEARCH = search_space("conn-search").decisions

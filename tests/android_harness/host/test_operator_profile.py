@@ -31,7 +31,7 @@ from mnasfpn.android_harness.host.operator_profile import (
     profile_model,
 )
 from mnasfpn.android_harness.phone.benchmark_tool import arguments, flags_known
-from mnasfpn.android_harness.tool_output.output import Asked, check_asked, parse_output
+from mnasfpn.android_harness.tool_output.benchmark_output import Asked, check_asked, parse_output
 from mnasfpn.errors import BenchmarkOutputError, JobFailed, StableDeviceError, TransientDeviceError
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.graph import Graph

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.android_harness.host.native_build import build
-from mnasfpn.android_harness.tool_output.output import (
+from mnasfpn.android_harness.tool_output.benchmark_output import (
     Asked,
     BenchmarkOutput,
     check_asked,

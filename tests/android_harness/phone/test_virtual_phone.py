@@ -18,8 +18,10 @@ from mnasfpn.android_harness.measurement import Run
 from mnasfpn.android_harness.phone.android import AndroidDevice
 from mnasfpn.errors import StableDeviceError
 from mnasfpn.latency.kernels.execution import execution_plan
-from mnasfpn.latency.profiling.heads import head_graph, random_heads, space_kernels
+from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.packing import pack, step_latencies_us
+from mnasfpn.latency.profiling.sampled_heads import random_heads
+from mnasfpn.latency.profiling.space_kernels import space_kernels
 from mnasfpn.models.space import MNASFPN
 from mnasfpn.models.tflite.writer import write_tflite
 from mnasfpn.tests.android_harness.phone.adbd_phone import Phone

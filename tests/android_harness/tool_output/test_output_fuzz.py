@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mnasfpn.android_harness.tool_output.output import (
+from mnasfpn.android_harness.tool_output.benchmark_output import (
     Asked,
     BenchmarkOutput,
     check_asked,

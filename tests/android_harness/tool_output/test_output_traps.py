@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mnasfpn.android_harness.tool_output.output import Asked, check_asked, parse_output
+from mnasfpn.android_harness.tool_output.benchmark_output import Asked, check_asked, parse_output
 from mnasfpn.android_harness.tool_output.profiler import parse_profile
 from mnasfpn.errors import BenchmarkOutputError
 

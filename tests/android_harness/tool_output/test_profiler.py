@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.android_harness.measurement import OpTiming
-from mnasfpn.android_harness.tool_output.output import parse_output
+from mnasfpn.android_harness.tool_output.benchmark_output import parse_output
 from mnasfpn.android_harness.tool_output.profiler import parse_profile
 from mnasfpn.errors import BenchmarkOutputError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from mnasfpn.cli.verbs.search import search
-from mnasfpn.search.controllers import CONTROLLERS
+from mnasfpn.search.controllers.registry import CONTROLLERS
 from mnasfpn.search.search_space import SPACES
 
 

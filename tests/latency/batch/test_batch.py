@@ -12,7 +12,7 @@ from mnasfpn.errors import InvalidInput, NotCovered
 from mnasfpn.latency.batch.batch import BatchEstimator
 from mnasfpn.latency.batch.tables import HeadAlone
 from mnasfpn.latency.estimate.estimate import Estimator
-from mnasfpn.latency.profiling.heads import head_graph
+from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.models.backbones.backbone import Backbone
 from mnasfpn.models.detector import Detector
 from mnasfpn.models.genotype import Block, Genotype

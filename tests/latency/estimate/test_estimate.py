@@ -15,7 +15,8 @@ from mnasfpn.latency.kernels.cache_traffic import cold_megabytes, family
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.profile.calibration import Calibration, FamilyCalibration
 from mnasfpn.latency.profile.device_profile import DeviceProfile, save_profile
-from mnasfpn.latency.profiling.heads import head_graph, random_heads
+from mnasfpn.latency.profiling.head_graph import head_graph
+from mnasfpn.latency.profiling.sampled_heads import random_heads
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.space import MNASFPN
@@ -71,7 +72,7 @@ def test_the_naive_sum_of_all_blocks_is_wrong_by_exactly_the_unused_ones(
 
 def head_graph_unpruned(genotype: Genotype):
     """As a naive table reads it: every layer that was written."""
-    from mnasfpn.latency.profiling.heads import unpruned_head
+    from mnasfpn.latency.profiling.head_graph import unpruned_head
 
     return unpruned_head(genotype, (32, 96, 320), INPUT_SIZE)
 

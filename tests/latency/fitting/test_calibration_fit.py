@@ -16,7 +16,8 @@ from mnasfpn.latency.kernels.cache_traffic import (
     kind_of,
     packed_weights,
 )
-from mnasfpn.latency.kernels.execution import ExecutionPlan, Partition, Step
+from mnasfpn.latency.kernels.execution import ExecutionPlan, Partition
+from mnasfpn.latency.kernels.fusion import Step
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profile.calibration import AS_ALONE, Calibration, FamilyCalibration
 

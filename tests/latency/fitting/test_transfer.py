@@ -14,7 +14,7 @@ from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel, kernel_graph
 from mnasfpn.latency.profile.calibration import SHARED
 from mnasfpn.latency.profile.device_profile import MeasuredNetwork
-from mnasfpn.latency.profiling.heads import head_graph
+from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.models.genotype_array import random_genotypes
 from mnasfpn.models.space import MNASFPN, Space
 

@@ -7,8 +7,10 @@ from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import DTYPE_BYTES, Kernel, kernel_graph
 from mnasfpn.latency.kernels.runtimes import BUILTIN, runtime_named
-from mnasfpn.latency.profiling.heads import head_graph, random_heads, space_kernels
+from mnasfpn.latency.profiling.head_graph import head_graph
+from mnasfpn.latency.profiling.sampled_heads import random_heads
 from mnasfpn.latency.profiling.sampled_networks import random_networks
+from mnasfpn.latency.profiling.space_kernels import space_kernels
 from mnasfpn.models.graph.arithmetic import Arithmetic, in_arithmetic, int8_graph
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.graph import Graph

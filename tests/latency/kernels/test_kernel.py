@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel, kernel_graph
-from mnasfpn.latency.profiling.heads import space_kernels
+from mnasfpn.latency.profiling.space_kernels import space_kernels
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.space import MNASFPN
 

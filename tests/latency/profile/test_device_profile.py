@@ -14,7 +14,7 @@ from mnasfpn.latency.profile.device_profile import (
     save_profile,
     to_json,
 )
-from mnasfpn.latency.profiling.heads import head_graph
+from mnasfpn.latency.profiling.head_graph import head_graph
 
 SCHEMA_2 = Path(__file__).with_name("schema_2.json")
 

@@ -14,10 +14,12 @@ from mnasfpn.errors import BenchmarkOutputError, InvalidInput, StableDeviceError
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel, kernel_graph
 from mnasfpn.latency.kernels.runtimes import BUILTIN, XNNPACK, Runtime
-from mnasfpn.latency.profiling.heads import head_graph, random_heads, space_kernels
+from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.packing import MOST_BYTES, Pack, pack, step_latencies_us
+from mnasfpn.latency.profiling.sampled_heads import random_heads
 from mnasfpn.latency.profiling.sampled_kernels import general_kernels
 from mnasfpn.latency.profiling.sampled_networks import random_networks
+from mnasfpn.latency.profiling.space_kernels import space_kernels
 from mnasfpn.models.graph.arithmetic import ARITHMETICS, Arithmetic
 from mnasfpn.models.space import MNASFPN
 from mnasfpn.models.tflite.writer import write_tflite

@@ -15,7 +15,7 @@ from mnasfpn.latency.fitting.fit import fit
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profile.device_profile import DeviceProfile
-from mnasfpn.latency.profiling.heads import head_graph
+from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.plan import DISPATCH, REPEAT, ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import profile_device
 from mnasfpn.latency.profiling.session import SENTINEL_KEY, Session
@@ -67,7 +67,8 @@ def test_intervals_hold_about_as_often_as_they_say(measured, synthetic, tiny_pla
     fitted = fit(measured)
     device = synthetic(tiny_plan, noise=0.01)
     from mnasfpn.latency.estimate.estimate import Estimator
-    from mnasfpn.latency.profiling.heads import head_graph, random_heads
+    from mnasfpn.latency.profiling.head_graph import head_graph
+    from mnasfpn.latency.profiling.sampled_heads import random_heads
 
     estimator = Estimator(fitted)
     inside = []

@@ -20,7 +20,7 @@ from mnasfpn.errors import BenchmarkOutputError
 from mnasfpn.latency.fitting.fit import fit
 from mnasfpn.latency.kernels.execution import ExecutionPlan, execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
-from mnasfpn.latency.profiling.heads import head_graph
+from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.packing import XNNPACK_ROUNDING_US
 from mnasfpn.latency.profiling.plan import BY_OPERATOR, ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import profile_device

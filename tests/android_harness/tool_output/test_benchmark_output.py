@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mnasfpn.android_harness.tool_output.benchmark_output import Asked, check_asked, parse_output
 from mnasfpn.android_harness.tool_output.delegates import DelegateUse
-from mnasfpn.android_harness.tool_output.output import Asked, check_asked, parse_output
 from mnasfpn.android_harness.tool_output.stats import Stats
 from mnasfpn.errors import BenchmarkOutputError
 

@@ -9,13 +9,9 @@ from itertools import pairwise
 import pytest
 
 from mnasfpn.latency.kernels.execution import execution_plan
-from mnasfpn.latency.profiling.heads import (
-    DrawnHead,
-    graded_heads,
-    head_graph,
-    random_heads,
-    space_kernels,
-)
+from mnasfpn.latency.profiling.head_graph import head_graph
+from mnasfpn.latency.profiling.sampled_heads import DrawnHead, graded_heads, random_heads
+from mnasfpn.latency.profiling.space_kernels import space_kernels
 from mnasfpn.models.graph.costs import cost
 from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space
 
