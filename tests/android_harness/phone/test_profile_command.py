@@ -119,14 +119,21 @@ def wait_for(process: subprocess.Popen[str], store: Path, rows_stored: int) -> N
         time.sleep(0.02)
 
 
-def test_killed_twice_it_goes_on_measures_nothing_twice_and_loses_nothing(
-    start: Start, tmp_path: Path
+@pytest.mark.parametrize(
+    "kills", [[10], pytest.param([1, 10], marks=pytest.mark.proof)], ids=["once", "twice"]
+)
+def test_killed_it_goes_on_measures_nothing_twice_and_loses_nothing(
+    kills: list[int], start: Start, tmp_path: Path
 ) -> None:
-    """In the middle of the pack, and in the middle of the heads; ends in a good profile."""
+    """In the middle of the heads, or of the pack as well; ends in a good profile.
+
+    Args:
+        kills: rows that are stored when it is killed; the first row is the sentinel's.
+    """
     cpu = CPUS["cortex-a76"]
     phone, out, store = start(cpu), tmp_path / "p.json", tmp_path / "p.db"
     before: list[Row] = []
-    for rows_stored in (1, 10):  # the first is the sentinel's
+    for rows_stored in kills:
         process = command(phone.serial, cpu, out, store)
         wait_for(process, store, rows_stored)
         process.kill()
@@ -153,6 +160,7 @@ def test_killed_twice_it_goes_on_measures_nothing_twice_and_loses_nothing(
     assert 0 < way.device_s < 300
 
 
+@pytest.mark.proof
 def test_two_phones_at_once_one_campaign_each(start: Start, tmp_path: Path) -> None:
     """Two processes, two phones, one store: each phone's rows are as if it had been alone."""
     cpus = (CPUS["cortex-a76"], CPUS["cortex-a53"])
