@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from mnasfpn.tests import cpu_time
 from mnasfpn.tests.android_harness.phone.adbd_phone import free_port
-
-#: Seconds of CPU, for a test that is not marked. Three times what the mark `slow` says: machines
-#: differ, and so does what else they do.
-MOST_CPU_S = 3.0
-#: That many modules are a large library, which the first test to need it loads for all the others.
-LARGE_LIBRARY = 100
-OTHER_MARKS = ("slow", "phone", "proof")
-BEGUN = pytest.StashKey[tuple[float, int]]()  # CPU seconds and modules before the test
-
-
-def cpu_s() -> float:
-    """Of this process and of those it started that have ended."""
-    return sum(os.times()[:4])
-
 
 # The same examples every time, and as many on a busy machine as on an idle one.
 settings.register_profile(
@@ -42,6 +27,10 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(cpu_time)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a file share its fixtures, so one process runs them all; the longest go first.
@@ -53,26 +42,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    item.stash[BEGUN] = (cpu_s(), len(sys.modules))
-    return (yield)
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
-    """`make check` runs what is not marked, so a mark that is missing is an error."""
-    result = yield
-    before_s, modules = item.stash[BEGUN]
-    took_s = cpu_s() - before_s
-    excused = len(sys.modules) - modules > LARGE_LIBRARY or any(
-        item.get_closest_marker(mark) for mark in OTHER_MARKS
-    )
-    if took_s > MOST_CPU_S and not excused:
-        pytest.fail(f"took {took_s:.1f} s of CPU: make it cheaper or mark it slow", pytrace=False)
-    return result
 
 
 @pytest.fixture(scope="session", autouse=True)
