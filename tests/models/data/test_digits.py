@@ -73,7 +73,7 @@ def test_a_folder_of_something_else_is_not_touched(tmp_path):
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path):
-    def stop(done, total):
+    def stop(done, total, what):
         assert total == 17
         raise KeyboardInterrupt
 
