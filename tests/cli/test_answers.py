@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from mnasfpn.models.model_files import to_json as model_json
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.tests.cli.processes import FEW_HEADS, MNASFPN, MODEL, SIMULATED, invoke, run
@@ -20,6 +22,7 @@ def test_brackets_in_a_name_are_no_markup(fitted: Path, tmp_path: Path) -> None:
     assert invoke("report", "--profile", fitted, "--out", out).stdout == f"{out}\n"
 
 
+@pytest.mark.slow
 def test_json_is_one_object_on_stdout_and_nothing_else(
     measured: Path, fitted: Path, study: Path, tmp_path: Path
 ) -> None:

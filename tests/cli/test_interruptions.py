@@ -69,6 +69,7 @@ def assert_complete(out: Path, kept: list[tuple[str, str]]) -> None:
     assert len(profile.table) + len(profile.heads) + 8 == len(visits)  # 8 heads measured again
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_profiling_loses_nothing_and_repeats_nothing(
     measured: Path, tmp_path: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_ctrl_c_while_profiling_loses_nothing_and_repeats_nothing(
     assert load_profile(out).table == load_profile(measured).table
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_this_pc_is_measured_leaves_no_process(tmp_path: Path) -> None:
     store = tmp_path / "p.db"
     command = [*SIMULATED, "real", "profile", "--out", str(tmp_path / "p.json"), *FEW_HEADS]
@@ -96,6 +98,7 @@ def test_ctrl_c_while_this_pc_is_measured_leaves_no_process(tmp_path: Path) -> N
     assert len(stored_runs(store)) >= 5
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_operators_are_measured_leaves_no_runner(tmp_path: Path) -> None:
     """At whatever moment: the runner of an operator profile is a process of its own each time."""
     here = ["env", f"TMPDIR={tmp_path}", *SIMULATED, "real", "profile", "--operators", "yes"]
@@ -183,6 +186,7 @@ def small_disk(tmp_path: Path) -> Iterator[Callable[[int], Disk]]:
         run("umount", mounted, check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_profile_that_was_there(
     measured: Path, small_disk: Callable[[int], Disk]
 ) -> None:
@@ -202,6 +206,7 @@ def test_a_full_disk_leaves_the_profile_that_was_there(
     assert load_profile(path).validation is not None
 
 
+@pytest.mark.slow
 def test_a_full_disk_while_measuring_loses_nothing_and_repeats_nothing(
     small_disk: Callable[[int], Disk],
 ) -> None:

@@ -217,6 +217,7 @@ def test_the_known_optimum_of_a_small_space_is_found(name: str, adapted: dict[st
     assert np.mean(last) > np.mean(uniform) + 2 * np.std(uniform) / np.sqrt(len(last))
 
 
+@pytest.mark.slow
 def test_ppo_beats_random_search_on_the_whole_mnasfpn_space() -> None:
     """A sum over decisions of 1e35 cells, 128 samples, 5 seeds: the end of every run and the best
     of every run are better than random search's."""

@@ -299,6 +299,7 @@ def test_a_crash_of_the_runtime_is_that_models_error_and_the_round_goes_on(block
     assert second.samples_us
 
 
+@pytest.mark.slow
 @needs_proc
 def test_a_hang_is_ended_after_the_timeout_and_the_round_goes_on(block, endless):
     settings = RunSettings(runs=3, max_s=0.5, timeout_s=3.0)

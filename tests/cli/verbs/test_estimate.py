@@ -137,6 +137,7 @@ def cpu_seconds(*command: str) -> float:
     return best
 
 
+@pytest.mark.slow
 def test_estimate_costs_little_more_than_importing_numpy() -> None:
     """The bound is a promise of the project: 0.4 s of CPU time."""
     floor = cpu_seconds(sys.executable, "-c", "import numpy")

@@ -10,6 +10,7 @@ import pytest
 from mnasfpn.tests.cli.processes import invoke, refused
 
 
+@pytest.mark.slow
 def test_frontier_writes_finalists_that_estimate_reads(study: Path, tmp_path: Path) -> None:
     out = tmp_path / "finalists"
     shown = invoke("frontier", study, "--repeats", "3,4", "--out", out, "--json")
@@ -24,6 +25,7 @@ def test_frontier_writes_finalists_that_estimate_reads(study: Path, tmp_path: Pa
         assert value["latency_ms"] == pytest.approx(item["latency_ms"])
 
 
+@pytest.mark.slow
 def test_lists_of_numbers_are_read_as_what_they_are(study: Path) -> None:
     assert "--at takes numbers" in refused("frontier", study, "--at", "fast")
     assert "--repeats takes whole numbers" in refused("frontier", study, "--repeats", "1.5")

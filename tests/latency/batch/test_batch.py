@@ -127,6 +127,7 @@ def test_unused_blocks_cost_nothing():
     assert (batch.latencies_ms(other) == batch.latencies_ms(genotypes)).all()
 
 
+@pytest.mark.slow
 def test_the_paper_cell_among_others():
     detector = published("mobilenetv2-mnasfpn")
     space = replace(MNASFPN, internal_blocks=1)  # those that the published cell uses
@@ -136,6 +137,7 @@ def test_the_paper_cell_among_others():
     assert got[0] == pytest.approx(expected, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_arrays_are_much_faster_than_one_by_one():
     """At least 1,000 times, both ways timed in processor time, the slow one first and last."""
     space, template = SPACES[0], HeadAlone(input_size=128)

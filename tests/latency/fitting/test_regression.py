@@ -78,6 +78,7 @@ def test_the_interval_holds_new_measurements_about_as_often_as_it_says(
     assert 0.8 <= ((1 / width <= ratio) & (ratio <= width)).mean() <= 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidate", [_fit_boosting, _fit_forest], ids=["boosting", "forest"])
 def test_trees_from_their_numbers_equal_scikit_learn(candidate) -> None:
     x, y = feature_matrix(KERNELS), latencies(KERNELS, noise=0.05)

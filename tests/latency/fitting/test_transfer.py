@@ -196,6 +196,7 @@ def _total_ms(estimator, plan):
     return sum(plan_parts(estimator, plan).values()) / 1e3
 
 
+@pytest.mark.slow
 def test_real_phones_from_ten_networks():
     """Pixel 4 to Galaxy S10: as good as leaving one of 68 out, and far better than from scratch."""
     if not DATA.is_dir():

@@ -83,6 +83,7 @@ def test_partitions_of_published_systems_are_the_runtimes(name: str) -> None:
     assert_as_the_runtime(PUBLISHED[name].graph())
 
 
+@pytest.mark.slow
 def test_each_kind_of_kernel_goes_where_the_runtime_sends_it() -> None:
     kinds = {
         (kernel.kind, kernel.window, kernel.stride): kernel for kernel in space_kernels(MNASFPN)

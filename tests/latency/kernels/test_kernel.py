@@ -37,6 +37,7 @@ def test_a_signature_is_read_back_and_built(signature: str) -> None:
     assert execution_plan(kernel_graph(kernel)).kernels == (kernel,)
 
 
+@pytest.mark.slow
 def test_every_kernel_of_the_space_and_the_paper_is_read_back_and_built() -> None:
     kernels = set(space_kernels(MNASFPN))
     for detector in PUBLISHED.values():

@@ -122,6 +122,7 @@ def test_the_runtime_executes_a_pack_as_foreseen(tmp_path: Path) -> None:
     assert set(builtin.latencies_us(rows)) == set(KERNELS)
 
 
+@pytest.mark.slow
 def test_every_kernel_of_the_space_is_found_in_its_pack(tmp_path: Path) -> None:
     """At a small input size, where one run of all of them takes milliseconds."""
     kernels = space_kernels(MNASFPN, input_size=64)
@@ -130,6 +131,7 @@ def test_every_kernel_of_the_space_is_found_in_its_pack(tmp_path: Path) -> None:
         assert set(found.latencies_us(rows)) == set(found.kernels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
 def test_general_kernels_are_found_in_their_packs(arithmetic: Arithmetic, tmp_path: Path) -> None:
     for found in pack(general_kernels(24, 0, arithmetic)):

@@ -62,6 +62,7 @@ def test_with_noise_the_error_stays_near_the_noise_floor(fitted: DeviceProfile) 
     }
 
 
+@pytest.mark.slow
 def test_intervals_hold_about_as_often_as_they_say(measured, synthetic, tiny_plan) -> None:
     """Many validation heads, against the law itself with the same noise."""
     fitted = fit(measured)
@@ -118,6 +119,7 @@ class StopsAfter:
             yield found
 
 
+@pytest.mark.slow
 def test_interrupted_it_goes_on_and_measures_nothing_twice(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
@@ -178,6 +180,7 @@ def test_a_device_that_runs_nothing_is_an_error(
         profile_device(Session(RejectsPools(synthetic(tiny_plan), ""), store, protocol), tiny_plan)
 
 
+@pytest.mark.slow
 def test_two_devices_share_a_store(tiny_plan, synthetic, protocol, tmp_path: Path) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
         slow = synthetic(tiny_plan, dispatch_us=50.0, serial="slow")
@@ -198,6 +201,7 @@ def test_a_plan_names_what_it_measures(tiny_plan: ProfilingPlan) -> None:
     assert len(repeats) == plan.validation_heads
 
 
+@pytest.mark.slow
 def test_too_few_heads_are_refused(measured: DeviceProfile) -> None:
     with pytest.raises(InvalidInput, match="at least 5 measured models"):
         fit(replace(measured, heads=measured.heads_for("validation")))

@@ -76,6 +76,7 @@ def packed_plan(tiny_plan: ProfilingPlan) -> ProfilingPlan:
     return replace(tiny_plan, packed=True)
 
 
+@pytest.mark.slow
 def test_the_table_is_what_the_profile_says_without_any_call(
     packed_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
@@ -92,6 +93,7 @@ def test_the_table_is_what_the_profile_says_without_any_call(
     assert fitted.validation.accuracy.within_10.value == 1
 
 
+@pytest.mark.slow
 def test_packs_are_visited_instead_of_kernels_and_never_twice(
     packed_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
@@ -122,6 +124,7 @@ def test_a_profile_whose_rows_are_merged_is_refused_before_heads_are_measured(
     assert set(device.inner.visited) == packs | {PACK_SENTINEL_KEY}
 
 
+@pytest.mark.slow
 def test_operators_divide_the_latency_of_calibration_heads(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
@@ -144,6 +147,7 @@ def test_operators_divide_the_latency_of_calibration_heads(
     assert fitted.validation.accuracy.within_10.value == 1
 
 
+@pytest.mark.slow
 def test_operators_that_are_merged_are_refused_before_heads_are_measured(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space
 SPACES = (MNASFPN, NO_EXPAND, CONN_SEARCH, replace(MNASFPN, name="no-sdo", sdo=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 def test_every_kernel_of_any_random_head_is_among_those_measured(space: Space) -> None:
     measured = set(space_kernels(space))
@@ -25,6 +26,7 @@ def test_every_kernel_of_any_random_head_is_among_those_measured(space: Space) -
         assert set(execution_plan(head_graph(head.genotype)).kernels) <= measured
 
 
+@pytest.mark.slow
 def test_nothing_is_measured_that_no_head_needs() -> None:
     small = Space("small", channels=(16,), kernels=(3,), expansions=(32,), internal_blocks=3)
     needed = set()
@@ -52,6 +54,7 @@ def test_a_head_is_named_for_what_it_is_not_only_for_how_it_was_drawn() -> None:
     assert len(set(names)) == 50
 
 
+@pytest.mark.slow
 def test_spread_heads_reach_from_the_lightest_to_the_heaviest_that_were_drawn() -> None:
     drawn = random_heads(MNASFPN, 4 * 24, seed=5)
     chosen = graded_heads(MNASFPN, 24, seed=5)

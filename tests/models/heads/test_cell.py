@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,6 +106,7 @@ def survivors(cell, prefix):
     return found
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(genotypes())
 def test_used_blocks_are_those_whose_layers_survive_pruning(genotype):
@@ -122,6 +124,7 @@ def test_all_nodes_of_a_nasfpn_cell_survive_pruning(cell):
     assert all(cell <= last for cell in earlier)
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(genotypes())
 def test_unused_blocks_are_as_if_never_written(genotype):

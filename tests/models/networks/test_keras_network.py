@@ -38,6 +38,7 @@ def image(batch=1):
     return np.random.default_rng(0).uniform(-1, 1, (batch, 8, 8, 3)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_as_many_parameters_as_the_cost_counts():
     graph = published("mobilenetv2-mnasfpn").graph()
     model = build_keras(graph)
@@ -145,6 +146,7 @@ def test_names_that_keras_would_choose_itself_do_not_collide():
     assert np.asarray(build_keras(builder.graph([x]))(np.zeros((1, 2, 2, 1)))).max() == 15
 
 
+@pytest.mark.slow
 def test_saved_models_load_where_this_package_is_not(tmp_path):
     """Only Keras' own layers: no custom objects to register."""
     graph = pyramid()

@@ -84,6 +84,7 @@ def test_every_published_model_runs_as_keras(name):
     assert_runs_as_keras(published(name).graph())
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None)
 @given(st.integers(0, 10_000))
 def test_any_head_runs_as_keras(seed):
