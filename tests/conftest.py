@@ -5,12 +5,16 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from mnasfpn.tests import cpu_time
 from mnasfpn.tests.android_harness.phone.adbd_phone import free_port
+
+#: Marks of the tests that `make check` leaves out, and how long one without them may take.
+EXPENSIVE = {"slow", "phone", "proof"}
+MOST_S = 3.0
 
 # The same examples every time, and as many on a busy machine as on an idle one.
 settings.register_profile(
@@ -27,10 +31,6 @@ if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(cpu_time)
-
-
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of a file share its fixtures, so one process runs them all; the longest go first.
@@ -42,6 +42,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not item.get_closest_marker("xdist_group"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tests that are as slow as those that are marked so: `make check` promises to be quick.
+
+    Told, never failed: what else a machine does is no fault of a test.
+    """
+    reports = [
+        report
+        for group in terminalreporter.stats.values()
+        for report in group
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+    ]
+    for report in sorted(reports, key=lambda report: -report.duration):
+        if report.duration > MOST_S and not EXPENSIVE & set(report.keywords):
+            terminalreporter.write_line(f"{report.duration:.0f} s, and not slow: {report.nodeid}")
 
 
 @pytest.fixture(scope="session", autouse=True)
