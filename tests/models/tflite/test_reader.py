@@ -204,7 +204,14 @@ def frozen(model):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["MobileNetV3Small", "EfficientNetB0", "DenseNet121"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MobileNetV3Small",
+        pytest.param("EfficientNetB0", marks=pytest.mark.proof),
+        pytest.param("DenseNet121", marks=pytest.mark.proof),
+    ],
+)
 def test_applications_of_keras(name):
     import keras
 
