@@ -21,7 +21,6 @@ from ai_edge_litert import schema_py_generated as schema
 
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.host import host, worker
-from mnasfpn.android_harness.host.host import HostDevice
 from mnasfpn.android_harness.measurement import Telemetry
 from mnasfpn.errors import StableDeviceError, TransientDeviceError
 from mnasfpn.models.graph.builder import GraphBuilder
@@ -126,7 +125,7 @@ def _wait_until(condition, what: str) -> None:
 
 
 def test_round_visits_in_order_and_keeps_every_sample(block):
-    visits = list(HostDevice().run_round([block] * 3, QUICK, round_number=4))
+    visits = list(host.HostDevice().run_round([block] * 3, QUICK, round_number=4))
     assert [(job.key, run.round, run.position) for job, run in visits] == [
         ("block", 4, 0),
         ("block", 4, 1),
@@ -142,13 +141,13 @@ def test_round_visits_in_order_and_keeps_every_sample(block):
 
 def test_repeats_until_both_count_and_time_suffice(block):
     settings = RunSettings(runs=1, min_s=0.2)
-    ((_, run),) = HostDevice().run_round([block], settings, 0)
+    ((_, run),) = host.HostDevice().run_round([block], settings, 0)
     assert len(run.samples_us) > 1
 
 
 def test_max_s_ends_a_visit_before_its_count(block):
     settings = RunSettings(runs=10**9, max_s=0.05)
-    ((_, run),) = HostDevice().run_round([block], settings, 0)
+    ((_, run),) = host.HostDevice().run_round([block], settings, 0)
     assert 1 <= len(run.samples_us) < 10**6
 
 
@@ -156,7 +155,7 @@ def test_operator_profile_names_what_was_executed(block, tmp_path):
     broken = Job("broken", tmp_path / "broken.tflite")
     broken.model.write_bytes(b"TFL3" * 100)
     settings = RunSettings(runs=3, op_profile=True)
-    rounds = list(HostDevice().run_round([block, broken], settings, 2))
+    rounds = list(host.HostDevice().run_round([block, broken], settings, 2))
     profiled, failed = (run for _, run in rounds)
     assert profiled.op_profile
     assert sum(row.mean_us for row in profiled.op_profile) <= profiled.stats_us["max"]
@@ -253,7 +252,7 @@ def _work_in_another_thread():
 
 def test_a_system_that_cannot_pin_measures_unpinned(block, monkeypatch):
     monkeypatch.setattr(host, "_allowed_cores", set)
-    device = HostDevice()
+    device = host.HostDevice()
     assert device.describe().cores == ()
     ((_, run),) = device.run_round([block], QUICK, 0)
     assert run.samples_us
@@ -261,7 +260,7 @@ def test_a_system_that_cannot_pin_measures_unpinned(block, monkeypatch):
 
 @needs_proc
 def test_worker_is_pinned_and_runs_one_thread_of_work(block):
-    device = HostDevice()
+    device = host.HostDevice()
     visits = device.run_round([block] * 8, RunSettings(runs=200, warmup_runs=1), 0)
     seen = [run.cpu_per_wall for _, run in itertools.islice(visits, 7)]
     (worker,) = _workers(os.getpid())
@@ -281,7 +280,7 @@ def test_bad_files_cost_their_own_run_only(block, folder):
     text.write_text("not a model")
     missing = folder / "missing.tflite"
     jobs = [Job(path.stem, path) for path in (truncated, text, missing)]
-    runs = {job.key: run for job, run in HostDevice().run_round([*jobs, block], QUICK, 0)}
+    runs = {job.key: run for job, run in host.HostDevice().run_round([*jobs, block], QUICK, 0)}
     for key in ("truncated", "text", "missing"):
         assert f"the runtime rejects {key}.tflite: " in runs[key].error
         assert "\n" not in runs[key].error
@@ -291,7 +290,7 @@ def test_bad_files_cost_their_own_run_only(block, folder):
 
 def test_a_crash_of_the_runtime_is_that_models_error_and_the_round_goes_on(block, crashing):
     first, crash, second = (
-        run for _, run in HostDevice().run_round([block, crashing, block], QUICK, 0)
+        run for _, run in host.HostDevice().run_round([block, crashing, block], QUICK, 0)
     )
     assert "crashing.tflite crashed the runtime (SIGSEGV)" in crash.error
     assert [run.position for run in (first, crash, second)] == [0, 1, 2]
@@ -303,7 +302,7 @@ def test_a_crash_of_the_runtime_is_that_models_error_and_the_round_goes_on(block
 @needs_proc
 def test_a_hang_is_ended_after_the_timeout_and_the_round_goes_on(block, endless):
     settings = RunSettings(runs=3, max_s=0.5, timeout_s=3.0)
-    hung, fine = (run for _, run in HostDevice().run_round([endless, block], settings, 0))
+    hung, fine = (run for _, run in host.HostDevice().run_round([endless, block], settings, 0))
     assert "within 3 s" in hung.error
     assert "endless.tflite" in hung.error
     assert fine.samples_us
@@ -315,7 +314,7 @@ def test_a_hang_is_ended_after_the_timeout_and_the_round_goes_on(block, endless)
 
 @needs_proc
 def test_killed_from_outside_is_transient_and_says_so(block):
-    visits = HostDevice().run_round([block] * 3, QUICK, 0)
+    visits = host.HostDevice().run_round([block] * 3, QUICK, 0)
     next(visits)
     (worker,) = _workers(os.getpid())
     os.kill(worker, signal.SIGKILL)
@@ -327,13 +326,13 @@ def test_killed_from_outside_is_transient_and_says_so(block):
 def test_a_worker_that_cannot_start_is_a_stable_error(block, monkeypatch):
     monkeypatch.setattr(host.sys, "executable", "/bin/false")
     with pytest.raises(StableDeviceError, match="status 1 before its first job"):
-        next(HostDevice().run_round([block], QUICK, 0))
+        next(host.HostDevice().run_round([block], QUICK, 0))
 
 
 def test_no_runtime_is_a_stable_error_with_the_fix(monkeypatch):
     monkeypatch.setattr(worker, "DISTRIBUTIONS", (("no-such-distribution", "nothing"),))
     with pytest.raises(StableDeviceError, match="pip install ai-edge-litert"):
-        HostDevice().describe()
+        host.HostDevice().describe()
 
 
 def test_ai_edge_litert_comes_before_tflite_runtime(monkeypatch):
@@ -355,13 +354,13 @@ _CAMPAIGN = """
     from pathlib import Path
     from mnasfpn.android_harness.campaign import campaign
     from mnasfpn.android_harness.device import Job, RunSettings
-    from mnasfpn.android_harness.host.host import HostDevice
+    from mnasfpn.android_harness.host.host import host.HostDevice
     from mnasfpn.android_harness.protocol import HOST_PROTOCOL as HOST
 
     block, endless = map(Path, sys.argv[1:])
     jobs = [Job("block", block)] if endless == block else [Job("endless", endless)]
     settings = RunSettings(runs=3, timeout_s=600)
-    for job, run in campaign(HostDevice(), jobs, HOST, 0, settings, sentinel=Job("s", block)):
+    for job, run in campaign(host.HostDevice(), jobs, HOST, 0, settings, sentinel=Job("s", block)):
         print(job.key, len(run.samples_us), flush=True)
 """
 
