@@ -354,13 +354,13 @@ _CAMPAIGN = """
     from pathlib import Path
     from mnasfpn.android_harness.campaign import campaign
     from mnasfpn.android_harness.device import Job, RunSettings
-    from mnasfpn.android_harness.host.host import host.HostDevice
+    from mnasfpn.android_harness.host.host import HostDevice
     from mnasfpn.android_harness.protocol import HOST_PROTOCOL as HOST
 
     block, endless = map(Path, sys.argv[1:])
     jobs = [Job("block", block)] if endless == block else [Job("endless", endless)]
     settings = RunSettings(runs=3, timeout_s=600)
-    for job, run in campaign(host.HostDevice(), jobs, HOST, 0, settings, sentinel=Job("s", block)):
+    for job, run in campaign(HostDevice(), jobs, HOST, 0, settings, sentinel=Job("s", block)):
         print(job.key, len(run.samples_us), flush=True)
 """
 
