@@ -27,9 +27,8 @@ from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.tflite.writer import write_tflite
 
 QUICK = RunSettings(warmup_runs=1, runs=3, timeout_s=60)
-needs_proc = pytest.mark.skipif(
-    not Path("/proc/self/task").is_dir(), reason="looks at processes through /proc (Linux)"
-)
+PROC = Path("/proc/self/task")
+needs_proc = pytest.mark.skipif(not PROC.is_dir(), reason="looks at processes through /proc")
 
 
 @pytest.fixture(scope="module")

@@ -54,17 +54,20 @@ def assert_same(space, template, seed, count, runtime="xnnpack", repeats=(1, 2, 
     np.testing.assert_allclose(got, one_by_one(estimator, genotypes, template), rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 def test_heads_alone_equal_the_one_by_one_path(space):
     """One cell is cheapest one by one, and where backbone, C6 and cell meet."""
     assert_same(space, HeadAlone(input_size=128), seed=1, count=250, repeats=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 def test_repeated_cells_equal_the_one_by_one_path(space):
     assert_same(space, HeadAlone(input_size=128), seed=2, count=60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
 def test_detectors_equal_the_one_by_one_path(space):
     assert_same(space, DETECTOR, seed=3, count=30)

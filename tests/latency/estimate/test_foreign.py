@@ -63,6 +63,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {name: folder / f"{name}.tflite" for name in contents}
 
 
+@pytest.mark.slow
 def test_an_operator_nobody_knows_is_named_and_bounded(
     files: dict[str, Path], fitted: DeviceProfile
 ) -> None:
@@ -81,6 +82,7 @@ def test_an_operator_nobody_knows_is_named_and_bounded(
     assert found.low_ms < known_ms + sum(item.low_ms for item in bounded)
 
 
+@pytest.mark.slow
 def test_rows_add_up_to_the_total_and_name_every_layer(
     files: dict[str, Path], fitted: DeviceProfile
 ) -> None:
@@ -94,6 +96,7 @@ def test_rows_add_up_to_the_total_and_name_every_layer(
     assert named == computed
 
 
+@pytest.mark.slow
 def test_the_share_that_is_known_is_counted_by_hand(
     files: dict[str, Path], fitted: DeviceProfile
 ) -> None:
@@ -109,12 +112,14 @@ def test_the_share_that_is_known_is_counted_by_hand(
     assert found.covered_madds == pytest.approx(sum(s.kernel.madds for s in known) / madds)
 
 
+@pytest.mark.slow
 def test_float16_weights_run_as_float32(files: dict[str, Path]) -> None:
     """XNNPACK unpacks them when the model is loaded."""
     kernels = [execution_plan(read_tflite(files[name])).kernels for name in ("float32", "float16")]
     assert kernels[0] == kernels[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "dtype"), [("int8", "int8"), ("hybrid", "hybrid")])
 def test_quantised_kernels_are_never_taken_for_float32(
     files: dict[str, Path], fitted: DeviceProfile, name: str, dtype: str

@@ -159,6 +159,7 @@ class RejectsPools:
             yield job, run
 
 
+@pytest.mark.slow
 def test_a_kernel_that_fails_leaves_no_row_and_the_rest_stands(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
@@ -223,6 +224,7 @@ class CannotRun:
             yield job, run
 
 
+@pytest.mark.slow
 def test_what_could_not_be_measured_is_in_the_profile_with_the_reason(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
@@ -234,6 +236,7 @@ def test_what_could_not_be_measured_is_in_the_profile_with_the_reason(
     assert kernel not in {row.kernel for row in profile.table}
 
 
+@pytest.mark.slow
 def test_a_device_without_a_name_goes_by_its_processor(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:

@@ -178,6 +178,7 @@ def test_features_equal_keras_applications(name, size):
     np.testing.assert_allclose(np.asarray(ours(image)[-1]), expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_features_stay_when_batch_norm_has_another_epsilon():
     """The pyramid detectors' backbone has epsilon 0.01, trained weights 0.001."""
     backbone = Backbone("mobilenet_v2", 0.35)
@@ -290,11 +291,13 @@ class TestWeightFiles:
         with pytest.raises(InvalidInput, match=r"keras.applications has no (mnasnet|halved)"):
             backbone_weights(backbone.graph(32, 32), backbone, "imagenet")
 
+    @pytest.mark.slow
     def test_no_imagenet_weights_of_this_width(self):
         backbone = Backbone("mobilenet_v2", 0.8)
         with pytest.raises(InvalidInput, match=r"no imagenet weights of mobilenet_v2 at width 0.8"):
             backbone_weights(backbone.graph(32, 32), backbone, "imagenet")
 
+    @pytest.mark.slow
     def test_imagenet_goes_through_keras_applications(self, monkeypatch):
         import keras
 
@@ -310,6 +313,7 @@ class TestWeightFiles:
         assert (asked[0]["weights"], asked[0]["alpha"]) == ("imagenet", 0.35)
         assert weights["backbone/Conv1/kernel"].shape == (3, 3, 3, 16)
 
+    @pytest.mark.slow
     def test_no_network(self, monkeypatch):
         import keras
 

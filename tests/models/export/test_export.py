@@ -160,6 +160,7 @@ def test_operators_are_counted():
     assert list_operators(content) == ({"CONV_2D": 2, "MAX_POOL_2D": 1}, ())
 
 
+@pytest.mark.slow
 def test_int8_needs_images_of_the_right_size(weights):
     with pytest.raises(InvalidInput, match=r"real images .* got none"):
         convert(DETECTOR, weights, "int8")
@@ -167,6 +168,7 @@ def test_int8_needs_images_of_the_right_size(weights):
         convert(DETECTOR, weights, "int8", np.zeros((2, 32, 32, 3), np.float32))
 
 
+@pytest.mark.slow
 def test_unknown_precision_and_bad_names_are_refused(weights, images, tmp_path):
     with pytest.raises(InvalidInput, match="float32, float16, int8"):
         convert(DETECTOR, weights, "int4")

@@ -79,11 +79,13 @@ def operators(content: bytes) -> list[tuple]:
     return sorted(rows)
 
 
+@pytest.mark.slow
 def test_an_int8_file_has_the_operators_of_a_conversion() -> None:
     graph = small_network()
     assert operators(write_tflite(int8_graph(graph))) == operators(convert(graph, True))
 
 
+@pytest.mark.slow
 def test_a_hybrid_file_has_the_operators_of_a_conversion() -> None:
     graph = small_network()
     assert operators(write_tflite(hybrid_graph(graph))) == operators(convert(graph, False))

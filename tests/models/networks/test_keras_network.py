@@ -17,6 +17,8 @@ from mnasfpn.models.heads.predictor import SharedPredictor, shared_predictor
 from mnasfpn.models.networks.keras_network import build_keras, keras_weights, set_keras_weights
 from mnasfpn.models.published import published
 
+pytestmark = pytest.mark.slow  # Keras takes seconds to load
+
 
 def pyramid() -> Graph:
     """Every kind of Keras node: shared layers, norms, a resize, a shift and a constant."""
@@ -38,7 +40,6 @@ def image(batch=1):
     return np.random.default_rng(0).uniform(-1, 1, (batch, 8, 8, 3)).astype(np.float32)
 
 
-@pytest.mark.slow
 def test_as_many_parameters_as_the_cost_counts():
     graph = published("mobilenetv2-mnasfpn").graph()
     model = build_keras(graph)
@@ -146,7 +147,6 @@ def test_names_that_keras_would_choose_itself_do_not_collide():
     assert np.asarray(build_keras(builder.graph([x]))(np.zeros((1, 2, 2, 1)))).max() == 15
 
 
-@pytest.mark.slow
 def test_saved_models_load_where_this_package_is_not(tmp_path):
     """Only Keras' own layers: no custom objects to register."""
     graph = pyramid()

@@ -140,6 +140,7 @@ def small_classifier():
 SMALL_MADDS = 8 * 8 * 8 * 27 + 8 * 8 * 8 * 9 + 16 * 5
 
 
+@pytest.mark.slow
 def test_a_float_classifier(small_classifier):
     graph = read_tflite(convert(small_classifier))
     assert [layer.op for layer in graph] == [
@@ -153,6 +154,7 @@ def test_a_float_classifier(small_classifier):
     assert conv.attributes == Attributes(stride=(2, 2), padding="valid", bias=True)
 
 
+@pytest.mark.slow
 def test_float16_weights_are_decompressed_once_not_in_every_inference(small_classifier):
     graph = read_tflite(convert(small_classifier, float16))
     assert "dequantize" not in {layer.op for layer in graph}
@@ -162,6 +164,7 @@ def test_float16_weights_are_decompressed_once_not_in_every_inference(small_clas
     assert {layer.dtype for layer in graph} == {"float32"}
 
 
+@pytest.mark.slow
 def test_int8(small_classifier):
     graph = read_tflite(convert(small_classifier, int8))
     assert graph.inputs[0].dtype == "uint8"
@@ -239,6 +242,7 @@ def foreign_file():
     return converter.convert()
 
 
+@pytest.mark.slow
 def test_foreign_operators_keep_their_names_and_shapes():
     graph = read_tflite(foreign_file())
     foreign = {la.attributes.label: la for la in graph if la.op == "foreign"}
@@ -251,6 +255,7 @@ def test_foreign_operators_keep_their_names_and_shapes():
     assert {graph[name].shape for name in graph.outputs} == {(1, 4, 4, 2), (1, 4, 4, 6)}
 
 
+@pytest.mark.slow
 def test_shapes_known_only_at_run_time_are_refused():
     import keras
 
@@ -259,6 +264,7 @@ def test_shapes_known_only_at_run_time_are_refused():
         read_tflite(convert(model))
 
 
+@pytest.mark.slow
 def test_control_flow_is_refused():
     import tensorflow as tf
 

@@ -145,6 +145,7 @@ def every_operator() -> Graph:
     return b.graph(outputs)
 
 
+@pytest.mark.slow
 def test_every_operator_runs_as_keras():
     assert_runs_as_keras(every_operator())
 
