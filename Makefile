@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart check test proofs lint phone clean
+.PHONY: help install hooks quickstart check test proofs lint phone clean
 
 # Tests start many processes: what Python has compiled is kept for the next one.
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,7 +24,7 @@ $(STAMP): setup.cfg pyproject.toml constraints.txt
 quickstart: $(STAMP) ## profile this PC, search, train, export: at most 10 minutes
 	$(BIN)/mnasfpn quickstart
 
-check: lint ## while you work: ruff, mypy and the tests of a second or less; a minute
+check: lint ## while you work: ruff, mypy and the tests of a second or less; a minute or so
 	$(PYTEST) -m "not (slow or phone or proof)"
 
 test: lint ## before you hand in: ruff, mypy and all tests but proofs; some minutes
@@ -38,6 +38,9 @@ lint: $(STAMP) ## ruff and mypy alone
 	$(BIN)/ruff format --check .
 	mkdir -p $(VENV)/types && ln -sfn ../.. $(VENV)/types/mnasfpn
 	cd $(VENV)/types && ../bin/mypy --config-file ../../pyproject.toml -p mnasfpn
+
+hooks: $(STAMP) ## ruff and mypy at every commit
+	$(BIN)/pre-commit install
 
 CPU ?= cortex-a76
 phone: $(STAMP) ## start a virtual ARM phone (CPU=cortex-a76 or cortex-a53) behind a real adbd
