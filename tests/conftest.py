@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -25,6 +26,10 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("mnasfpn")
+
+# Tests run in as many processes as there are cores, where threads of scikit-learn and PyTorch that
+# wait for work must not spin.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A shell starts background jobs with Ctrl-C ignored, which they hand on to their children.
 if threading.current_thread() is threading.main_thread():

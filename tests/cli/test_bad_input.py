@@ -60,6 +60,7 @@ def test_damaged_studies_are_refused(fitted: Path, tmp_path: Path) -> None:
     refused("search", "--profile", fitted, "--study", path)
 
 
+@pytest.mark.slow
 def test_a_study_without_a_finished_trial_has_no_report(
     fitted: Path, study: Path, tmp_path: Path
 ) -> None:
