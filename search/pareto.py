@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InvalidInput
-
-IntArray = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
+from ..models.arrays import Indices
 
 
 def dominates(first: tuple[float, float], second: tuple[float, float]) -> bool:
@@ -21,7 +19,7 @@ def dominates(first: tuple[float, float], second: tuple[float, float]) -> bool:
     return cost <= other_cost and value >= other_value and first != second
 
 
-def non_dominated(cost: npt.ArrayLike, value: npt.ArrayLike) -> IntArray:
+def non_dominated(cost: npt.ArrayLike, value: npt.ArrayLike) -> Indices:
     """Points that no other point dominates, in n log n.
 
     Equal points do not dominate each other, so all of them are kept.
@@ -33,7 +31,7 @@ def non_dominated(cost: npt.ArrayLike, value: npt.ArrayLike) -> IntArray:
         Indices in ascending order of cost (and so of value); equal points in the given order.
     """
     costs, values = _points(cost, value)
-    order: IntArray = np.lexsort((-values, costs))  # by cost, of equal costs the best value first
+    order: Indices = np.lexsort((-values, costs))  # by cost, of equal costs the best value first
     order = order[~(np.isnan(costs) | np.isnan(values))[order]]
     if not order.size:
         return order
@@ -44,7 +42,7 @@ def non_dominated(cost: npt.ArrayLike, value: npt.ArrayLike) -> IntArray:
     best_of_cost = v[first_of_cost]
     cheaper_best = np.concatenate([[-np.inf], np.maximum.accumulate(best_of_cost)[:-1]])
     beats_cheaper = (v > cheaper_best[group]) | (group == 0)
-    kept: IntArray = order[beats_cheaper & (v == best_of_cost[group])]
+    kept: Indices = order[beats_cheaper & (v == best_of_cost[group])]
     return kept
 
 
@@ -67,7 +65,9 @@ def hypervolume(cost: npt.ArrayLike, value: npt.ArrayLike, reference: tuple[floa
     return float(np.sum(widths * (values[kept][first] - worst_value)))
 
 
-def _points(cost: npt.ArrayLike, value: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+def _points(
+    cost: npt.ArrayLike, value: npt.ArrayLike
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     costs = np.asarray(cost, dtype=np.float64)
     values = np.asarray(value, dtype=np.float64)
     if costs.ndim != 1 or costs.shape != values.shape:
