@@ -33,7 +33,7 @@ class Trees:
         left, right: indices of the children.
         value: of a leaf.
         baseline: added to the sum of the trees' leaves.
-        names: of the features asked for, as in :data:`..kernels.features.FEATURES`.
+        names: of the features asked for, as in :data:`..kernels.features.KERNEL_FEATURES`.
     """
 
     roots: tuple[int, ...]
