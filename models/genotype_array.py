@@ -141,11 +141,11 @@ def from_choices(space: Space, choices: Integers, repeats: int | Integers) -> Ge
         repeats: number of cells, one for all or [n].
     """
     count = len(choices)
-    columns = choices.astype(np.int16).T
+    columns = np.ascontiguousarray(choices.T, np.min_scalar_type(-space.decisions.widest))
     chosen = {
         decision.name: column for decision, column in zip(space.decisions, columns, strict=True)
     }
-    nothing = np.zeros(count, np.int16)  # to decide
+    nothing = np.zeros(count, columns.dtype)  # to decide
 
     def of_blocks(field: str) -> Integers:
         every = (chosen.get(f"block{block}/{field}", nothing) for block in range(space.blocks))
@@ -156,7 +156,7 @@ def from_choices(space: Space, choices: Integers, repeats: int | Integers) -> Ge
     inputs[np.arange(MOST_INPUTS) >= degrees[..., None]] = NO_INPUT
     return GenotypeArray(
         space,
-        repeats=np.full(count, repeats),
+        repeats=np.full(count, repeats, np.int16),
         channels=chosen.get("channels", nothing),
         inputs=inputs,
         levels=of_blocks("level") + MIN_LEVEL,

@@ -163,3 +163,11 @@ def test_a_genotype_of_another_space_is_refused():
     message = r"genotype 1 of 2: the cell is not in space 'mnasfpn': its channels is 20.*\[16, 32"
     with pytest.raises(InvalidInput, match=message):
         from_genotypes(MNASFPN, [good, other])
+
+
+def test_what_batches_compute_with_is_small_and_lies_in_one_piece() -> None:
+    """A byte for each decision: of wider or scattered numbers a batch takes half as long again."""
+    many = random_genotypes(CONN_SEARCH, np.random.default_rng(0), 3, (3, 4, 5))
+    for values in many.arrays()[1:]:
+        assert values.dtype == np.int8
+        assert values.flags.c_contiguous
