@@ -1,4 +1,7 @@
-"""The whole way on a small space: a virtual phone over adb, profiled, fitted and validated."""
+"""The whole way on a small space: a virtual phone over adb, profiled, fitted and validated.
+
+These are proofs; `make test` has the same way on a smaller image among the tests of the phone.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,13 @@ from mnasfpn.android_harness.protocol import SIMULATED_PROTOCOL
 from mnasfpn.benchmarks.packed_kernels import MARKDOWN_HEADER, Way, measure, write_results
 from mnasfpn.benchmarks.virtual_phone import check, started
 from mnasfpn.errors import JobFailed
+from mnasfpn.latency.fitting.accuracy import validate
+from mnasfpn.latency.profile.validation import HeldOutModel
 from mnasfpn.latency.profiling.plan import ProfilingPlan
 from mnasfpn.latency.profiling.session import Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.space import MNASFPN
 from mnasfpn.tests.android_harness.phone.virtual_phone import why_no_virtual_phone
-
-pytestmark = [pytest.mark.phone, pytest.mark.slow, pytest.mark.xdist_group("phone")]
 
 SMALL = replace(
     MNASFPN, name="small", channels=(32,), expansions=(64,), kernels=(3,), merges=("add",)
@@ -48,18 +51,23 @@ def packed(session: Session) -> Way:
     return measure(session, replace(PLAN, packed=True))
 
 
+@pytest.mark.phone
+@pytest.mark.proof
 def test_packs_recover_a_deterministic_clock(packed: Way) -> None:
     check(packed)
     assert packed.name == "packed"
     assert packed.files == 1
 
 
+@pytest.mark.phone
+@pytest.mark.proof
 def test_measured_again_the_heads_take_the_same_time(packed: Way) -> None:
     # The runtime's own clock has whole microseconds, and another file's name moves its ticks.
     for point in packed.validation.points:
         assert point.repeat_ms == pytest.approx(point.measured_ms, abs=0.0011)
 
 
+@pytest.mark.phone
 @pytest.mark.proof
 def test_one_file_each_recovers_it_too_and_takes_longer(session: Session, packed: Way) -> None:
     alone = measure(session, PLAN)
@@ -69,20 +77,28 @@ def test_one_file_each_recovers_it_too_and_takes_longer(session: Session, packed
     assert packed.device_s < alone.device_s
 
 
-def test_results_are_for_people_and_for_programs(packed: Way, tmp_path: Path) -> None:
+@pytest.fixture
+def made_up() -> Way:
+    """Every prediction as it was measured."""
+    times_ms = range(1, 7)
+    points = [HeldOutModel(f"head{ms}", ms, ms, 0.9 * ms, 1.1 * ms, ms) for ms in times_ms]
+    return Way("packed", files=1, device_s=2.5, validation=validate(points))
+
+
+def test_results_are_for_people_and_for_programs(made_up: Way, tmp_path: Path) -> None:
     out = tmp_path / "not/there/yet"
-    text = write_results(out, "virtual", "A title", ["Provenance: simulated."], [packed])
+    text = write_results(out, "virtual", "A title", ["Provenance: simulated."], [made_up])
     assert MARKDOWN_HEADER in text
     assert (out / "virtual.md").read_text() == text
     result = json.loads((out / "virtual.json").read_text())
     assert [way["name"] for way in result["ways"]] == ["packed"]
-    assert len(result["ways"][0]["validation"]["points"]) == PLAN.validation_heads
+    assert len(result["ways"][0]["validation"]["points"]) == 6
 
 
-def test_a_head_that_is_too_far_off_fails_the_benchmark(packed: Way) -> None:
-    point = packed.validation.points[0]
+def test_a_head_that_is_too_far_off_fails_the_benchmark(made_up: Way) -> None:
+    check(made_up)
+    point, *others = made_up.validation.points
     off = replace(point, predicted_ms=1.06 * point.measured_ms)
-    points = (off, *packed.validation.points[1:])
-    spoilt = replace(packed, validation=replace(packed.validation, points=points))
+    spoilt = replace(made_up, validation=replace(made_up.validation, points=(off, *others)))
     with pytest.raises(JobFailed, match=rf"{point.name} \+6\.0%"):
         check(spoilt)

@@ -12,6 +12,8 @@ from mnasfpn.models.model_files import to_json as model_json
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.tests.cli.processes import FEW_HEADS, MNASFPN, MODEL, SIMULATED, invoke, run
 
+pytestmark = pytest.mark.xdist_group("cli")  # one profile and one study for all
+
 
 def test_brackets_in_a_name_are_no_markup(fitted: Path, tmp_path: Path) -> None:
     path = tmp_path / "[red]a[" / "[b].json"

@@ -10,6 +10,8 @@ import pytest
 from mnasfpn.search.study import Study
 from mnasfpn.tests.cli.processes import BUNDLED, MODEL, invoke, refused
 
+pytestmark = pytest.mark.xdist_group("cli")  # one profile and one study for all
+
 
 def test_damaged_profiles_are_refused_by_every_command_that_reads_one(
     fitted: Path, tmp_path: Path

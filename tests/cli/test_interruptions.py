@@ -21,6 +21,8 @@ from mnasfpn.latency.profile.device_profile import load_profile
 from mnasfpn.search.study import Study
 from mnasfpn.tests.cli.processes import FEW_HEADS, MNASFPN, SIMULATED, run, search, search_command
 
+pytestmark = pytest.mark.xdist_group("cli")  # one profile and one study for all
+
 # --- interrupted ----------------------------------------------------------------------------------
 
 

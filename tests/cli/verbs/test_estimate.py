@@ -16,6 +16,8 @@ from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.tflite.writer import write_tflite
 from mnasfpn.tests.cli.processes import BUNDLED, MNASFPN, MODEL, invoke, refused, run
 
+pytestmark = pytest.mark.xdist_group("cli")  # one profile and one study for all
+
 
 def test_estimate_adds_up_and_says_how_good_it_is(fitted: Path) -> None:
     shown = invoke("estimate", MODEL, "--profile", fitted, "--layers")

@@ -9,6 +9,8 @@ import pytest
 
 from mnasfpn.tests.cli.processes import invoke, refused
 
+pytestmark = pytest.mark.xdist_group("cli")  # one profile and one study for all
+
 
 @pytest.mark.slow
 def test_frontier_writes_finalists_that_estimate_reads(study: Path, tmp_path: Path) -> None:
