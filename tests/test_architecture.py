@@ -122,6 +122,8 @@ def test_no_room_imports_upwards() -> None:
 def test_parts_that_must_stay_apart(part: str) -> None:
     inside = [module for module in product() if lies_in(module, part)]
     assert inside, f"there is no {part} any more"
+    for forbidden in STRICTER[part]:
+        assert any(lies_in(module, forbidden) for module in product()), f"no {forbidden} any more"
     wrong = [
         f"{'/'.join(module)} imports {'/'.join(other)}"
         for module in inside
