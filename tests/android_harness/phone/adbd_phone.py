@@ -2,7 +2,7 @@
 
 What is real: adb server, adbd, its protocol, mksh and toybox, processes, files, signals, a full
 disk. What stands in: system properties, ``dumpsys``, ``settings``, ``taskset`` (there are fewer
-cores here than on the phone) and a ``/sys`` tree of plain files.
+cores here than on the phone) and a ``/sys`` tree of plain files (:mod:`.kernel_files`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mnasfpn.android_harness.phone.adb import AdbDevice
+from mnasfpn.tests.android_harness.phone.kernel_files import (
+    Cluster,
+    switch_core,
+    write_kernel_files,
+)
 
 HERE = Path(__file__).parent
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """Cores that share a clock: ``first`` to ``last``, frequencies in kHz, ascending."""
-
-    first: int
-    last: int
-    khz: tuple[int, ...]
 
 
 BIG_LITTLE = (Cluster(0, 3, (300000, 1766400)), Cluster(4, 7, (710400, 1612800, 2457600)))
@@ -47,6 +43,9 @@ STATE = {
     "usb_powered": "true",
     "thermal_status": "0",
     "khz": "2457600",
+    "skin_c": "33.25",
+    "thermal_hal": "true",
+    "settings_refused": "false",
     "wakefulness": "Asleep",
     "settings/global/stay_on_while_plugged_in": "0",
 }
@@ -82,18 +81,24 @@ class Phone:
 
     Args:
         folder: everything the phone has; kept when it is stopped, as flash memory is.
+        clusters: of cores.
+        properties: beyond :data:`PROPERTIES`.
         disk: size of /data/local/tmp for a phone that is nearly full, such as ``2m``.
+        without: tools that its Android has not.
+        policies: whether its kernel has ``cpufreq/policyN`` (Linux 4.3 and later).
     """
 
     folder: Path
     clusters: Sequence[Cluster] = BIG_LITTLE
     properties: Mapping[str, str] = field(default_factory=dict)
     disk: str = ""
+    without: Sequence[str] = ()
+    policies: bool = True
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
     def __post_init__(self) -> None:
-        write_sysfs(self.folder / "sys", self.clusters)
+        write_kernel_files(self.folder / "sys", self.clusters, self.policies)
         (self.folder / "system").mkdir(parents=True, exist_ok=True)
         self.set_properties(self.properties)
         for name, value in STATE.items():
@@ -120,6 +125,10 @@ class Phone:
         lines = [f"{key}={value}\n" for key, value in {**PROPERTIES, **properties}.items()]
         (self.folder / "system/build.prop").write_text("".join(lines))
 
+    def switch_core(self, core: int, on: bool) -> None:
+        """What hotplug does: to save power, or because of heat."""
+        switch_core(self.folder / "sys", self.clusters, core, on)
+
     def processes(self) -> list[str]:
         """Command lines of all that runs on the phone, but for init, adbd and who is asking."""
         asking = "ps -A -o ARGS"
@@ -137,7 +146,9 @@ class Phone:
         return True
 
     def start(self) -> Phone:
-        environment = dict(os.environ, PHONE_DISK=self.disk)
+        environment = dict(
+            os.environ, PHONE_DISK=self.disk, PHONE_WITHOUT=" ".join(self.without)
+        )
         log = (self.folder / "device.log").open("ab")
         with log:
             self.process = subprocess.Popen(
@@ -163,37 +174,3 @@ class Phone:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-
-def write_sysfs(root: Path, clusters: Sequence[Cluster]) -> None:
-    """The part of ``/sys`` that is read: cores, clocks and thermal zones."""
-    cpus = root / "devices/system/cpu"
-    for cluster in clusters:
-        policy = cpus / f"cpufreq/policy{cluster.first}"
-        members = range(cluster.first, cluster.last + 1)
-        _write(
-            policy,
-            {
-                "cpuinfo_max_freq": cluster.khz[-1],
-                "cpuinfo_min_freq": cluster.khz[0],
-                "scaling_max_freq": cluster.khz[-1],
-                "scaling_min_freq": cluster.khz[0],
-                "scaling_cur_freq": cluster.khz[-1],
-                "scaling_governor": "schedutil",
-                "related_cpus": " ".join(map(str, members)),
-                "stats/time_in_state": "\n".join(f"{khz} 100" for khz in cluster.khz),
-            },
-        )
-        for cpu in members:
-            (cpus / f"cpu{cpu}").mkdir(parents=True, exist_ok=True)
-            link = cpus / f"cpu{cpu}/cpufreq"
-            if not link.is_symlink():
-                link.symlink_to(f"../cpufreq/policy{cluster.first}")
-    for number, (kind, value) in enumerate({"cpu-1-0": 41500, "battery": 285, "soc": 87}.items()):
-        _write(root / f"class/thermal/thermal_zone{number}", {"type": kind, "temp": value})
-
-
-def _write(folder: Path, files: Mapping[str, object]) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{content}\n")

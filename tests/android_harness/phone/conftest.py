@@ -38,8 +38,8 @@ def new_phone(adb_server: int, tmp_path: Path) -> Iterator[Callable[..., Phone]]
 
     phones: list[Phone] = []
 
-    def start(**options: object) -> Phone:
-        phones.append(Phone(tmp_path / f"phone{len(phones)}", **options))  # type: ignore[arg-type]
+    def start(kind: type[Phone] = Phone, **options: object) -> Phone:
+        phones.append(kind(tmp_path / f"phone{len(phones)}", **options))  # type: ignore[arg-type]
         phone = phones[-1].start()
         adbutils.AdbClient().connect(phone.serial, timeout=10)
         return phone

@@ -14,7 +14,8 @@ import threading
 from pathlib import Path
 
 from mnasfpn.android_harness.phone.adb import list_devices
-from mnasfpn.tests.android_harness.phone.adbd_phone import Cluster, Phone, why_no_phone
+from mnasfpn.tests.android_harness.phone.adbd_phone import Phone, why_no_phone
+from mnasfpn.tests.android_harness.phone.kernel_files import Cluster
 from mnasfpn.tests.android_harness.phone.virtual_arm import (
     CPUS,
     VirtualCpu,
