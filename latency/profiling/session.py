@@ -7,7 +7,8 @@ one store - kernels, heads, whole files - is brought to one clock, and may be co
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Session:
         runtime: that executes the models.
         progress: called after every visit but the sentinel's, with the visits done, those at least
             needed, and the key.
+        sleep: how a device rests; a simulated one may do that by a clock of its own.
 
     Attributes:
         info: the device as the store knows it: with and without a delegate are two.
@@ -53,12 +55,13 @@ class Session:
         seed: int = 0,
         runtime: Runtime = XNNPACK,
         progress: Progress | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         known = device.describe()
         self.info = replace(known, runtime=f"{known.runtime} {runtime.name}")
         self.protocol = protocol or protocol_for(self.info)
         self.device, self.store = device, store
-        self.seed, self.runtime, self.progress = seed, runtime, progress
+        self.seed, self.runtime, self.progress, self.sleep = seed, runtime, progress, sleep
 
     def measure(
         self,
@@ -95,8 +98,9 @@ class Session:
         with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
             sentinel, *jobs = _jobs({sentinel_key: kernel_graph(SENTINEL), **due}, Path(folder))
             made = campaign(
-                self.device, jobs, protocol, self.seed, settings, sentinel=sentinel, already=already
-            )
+                self.device, jobs, protocol, self.seed, settings,
+                sentinel=sentinel, already=already, sleep=self.sleep,
+            )  # fmt: skip
             for job, run in made:
                 self.store.append(self.info, job.key, run)
                 if job is sentinel:

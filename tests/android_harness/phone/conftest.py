@@ -20,6 +20,8 @@ for name in ("adbd_phone", "cable"):  # modules beside this file, importable by 
 
 from adbd_phone import Phone, why_no_phone  # noqa: E402
 
+from mnasfpn.tests.android_harness.phone.trouble import Row, table  # noqa: E402
+
 TOOL = HERE / "recorded_benchmark_model"
 
 
@@ -48,6 +50,14 @@ def new_phone(adb_server: int, tmp_path: Path) -> Iterator[Callable[..., Phone]]
     for phone in phones:
         adbutils.AdbClient().disconnect(phone.serial)
         phone.stop()
+
+
+@pytest.fixture
+def row(request: pytest.FixtureRequest) -> Iterator[Row]:
+    """The row of the document's table of troubles that the test stands for."""
+    found = table()[request.node.originalname]
+    yield found
+    assert found.checked, f"nothing that was seen was compared with the row {found.trouble!r}"
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from __future__ import annotations
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -130,6 +132,30 @@ class SimulatedPhone(Phone):
     def rest(self, seconds: float) -> None:
         """Stand idle for so long by its own clock: what a campaign's ``sleep`` means here."""
         subprocess.run([_rest(), self.folder, str(seconds)], check=True)
+
+    @contextmanager
+    def switched_on_again(self, booting_s: float = 0.5) -> Iterator[list[float]]:
+        """Meanwhile, whenever it has switched itself off, it starts; yields when that was, by its
+        own clock."""
+        restarts: list[float] = []
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(0.05):
+                if self.process and self.process.poll() is not None:
+                    restarts.append(self.now_s)
+                    self.set_properties({**self.properties, "sys.boot_completed": ""})
+                    self.start()
+                    over.wait(booting_s)
+                    self.set_properties(self.properties)
+
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            yield restarts
+        finally:
+            over.set()
+            watcher.join()
 
     @property
     def now_s(self) -> float:

@@ -5,16 +5,21 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from mnasfpn.android_harness.campaign import campaign
 from mnasfpn.android_harness.device import Job, RunSettings
-from mnasfpn.android_harness.measurement import Run
+from mnasfpn.android_harness.measurement import Run, Status
 from mnasfpn.android_harness.phone.adb import AdbDevice
 from mnasfpn.android_harness.phone.android import AndroidDevice
+from mnasfpn.android_harness.protocol import PHONE_PROTOCOL
+from mnasfpn.android_harness.tool_output.benchmark_output import parse_output
+from mnasfpn.android_harness.verdict import judge
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.costs import cost
 from mnasfpn.models.graph.graph import Graph
@@ -25,6 +30,7 @@ from mnasfpn.tests.android_harness.phone.simulated_phone import (
     SimulatedPhone,
     simulated_tool,
 )
+from mnasfpn.tests.android_harness.phone.virtual_arm import CPUS, make_launcher, what_is_missing
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 QUIET = Physics(noise=0.0)
@@ -135,3 +141,34 @@ def test_a_file_that_is_no_model_is_refused(phone: SimulatedPhone, tmp_path: Pat
         refused = adb.shell("/data/local/tmp/tool --graph=/data/local/tmp/m --num_threads=1")
         assert refused.returncode == 1
         assert refused.stderr.endswith("Benchmarking failed.\n")
+
+
+@pytest.mark.slow
+def test_arm_kernels_heat_it_too(new_phone: NewPhone, tmp_path: Path) -> None:
+    """A campaign by the protocol of real phones: LiteRT for AArch64, its instructions counted, on
+    cores so slow that a hundred thousand of them heat the phone."""
+    if missing := what_is_missing():
+        pytest.skip(missing)
+    physics = Physics(slowness=2000, ambient_c=30)
+    phone = new_phone(kind=SimulatedPhone, physics=physics)
+    jobs = []
+    for key, channels in {"sentinel": 8, "model": 12}.items():
+        jobs.append(Job(key, tmp_path / f"{key}.tflite"))
+        jobs[-1].model.write_bytes(write_tflite(convolution(channels, 8)))
+    launcher = make_launcher(CPUS["cortex-a76"])
+    device = AndroidDevice(phone.serial, launcher)
+    cold_c, begin_s = phone.core_c, phone.now_s
+    done = list(
+        campaign(device, jobs[1:], PHONE_PROTOCOL, 0, sentinel=jobs[0], sleep=phone.rest)
+    )
+    runs = {job.key: [run for at, run in done if at is job] for job in jobs}
+    assert {run.error for each in runs.values() for run in each} == {""}
+    assert judge(runs["model"], PHONE_PROTOCOL, runs["sentinel"]).status is Status.VALID
+    assert cold_c + 2 < phone.core_c < cold_c + PHONE_PROTOCOL.cooldown_c + 10
+    assert phone.now_s - begin_s > 5
+    flags = ("--num_threads=1", "--warmup_min_secs=0", "--min_secs=0", "--num_runs=20")
+    alone = subprocess.run(
+        [launcher, f"--graph={jobs[1].model}", *flags], capture_output=True, text=True, check=True
+    )
+    counted_us = parse_output(alone.stdout, alone.stderr, 0).measured.avg_us
+    assert runs["model"][0].stats_us["median"] == pytest.approx(2000 * counted_us, rel=0.05)

@@ -30,6 +30,8 @@ from mnasfpn.storage.cache import cache_folder
 
 ABI = "aarch64"
 CLOCK_SOURCES = Path(__file__).parent / "virtual_clock"
+#: The body of a simulated phone: on one, the clock is also a matter of heat.
+PHYSICS = Path(__file__).parent / "physics"
 #: Where Debian's gcc-aarch64-linux-gnu and libstdc++6-arm64-cross put the arm64 libraries.
 CROSS_LIBRARIES = Path("/usr/aarch64-linux-gnu/lib")
 NEEDED_LIBRARIES = ("ld-linux-aarch64.so.1", "libc.so.6", "libm.so.6", "libstdc++.so.6")
@@ -141,7 +143,9 @@ def script(cpu: VirtualCpu, program: Path, environment: dict[str, str]) -> str:
     plugin = build(
         "clock_plugin.so", [CLOCK_SOURCES / "clock_plugin.c"], "x86_64", ("-shared", "-fPIC")
     )
-    guest = build("clock_guest.so", [CLOCK_SOURCES / "clock_guest.c"], ABI, ("-shared", "-fPIC"))
+    sources = [CLOCK_SOURCES / "clock_guest.c", PHYSICS / "physics.c", PHYSICS / "physics.h"]
+    options = ("-shared", "-fPIC", f"-I{PHYSICS}", "-lm")
+    guest = build("clock_guest.so", sources, ABI, options)
     costs = "".join(f",{name}={value}" for name, value in cpu.costs_ps.items())
     environment = environment | {"LD_PRELOAD": str(guest), "MNASFPN_SIMULATED_DEVICE": cpu.model}
     settings = " ".join(f"-E {name}={shlex.quote(value)}" for name, value in environment.items())

@@ -11,15 +11,16 @@
 
 static const double POLL_S = 0.1; /* of the thermal governor */
 static const double TICKS_PER_S = 100; /* of time_in_state */
+static const double SKIN_SHARE = 0.3; /* of the core's rise above the room, felt by the skin */
 
 static _Noreturn void give_up(const char *what, const char *detail) {
     fprintf(stderr, "ERROR: the simulated phone has no %s: %s\n", what, detail);
     exit(EXIT_FAILURE);
 }
 
-static const char *path_of(const Phone *phone, const char *format, ...) {
+static const char *path_of(const char *root, const char *format, ...) {
     static char path[PATH_MAX];
-    int length = snprintf(path, sizeof path, "%s", phone->root);
+    int length = snprintf(path, sizeof path, "%s", root);
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(path + length, sizeof path - (size_t)length, format, arguments);
@@ -68,8 +69,8 @@ static void read_constant(Phone *phone, const char *name, const char *text) {
 
 /* Lines of a name and what belongs to it; unknown names are an error. */
 static void read_constants(Phone *phone) {
-    FILE *file = fopen(path_of(phone, "/data/phone/physics"), "r");
-    if (!file) give_up("constants", path_of(phone, "/data/phone/physics"));
+    FILE *file = fopen(path_of(phone->root, "/data/phone/physics"), "r");
+    if (!file) give_up("constants", path_of(phone->root, "/data/phone/physics"));
     char line[1024], name[64];
     int used;
     while (fgets(line, sizeof line, file)) {
@@ -92,7 +93,7 @@ static void read_state(Phone *phone) {
     phone->now_s = 3600;
     phone->core_c = phone->ambient_c + phone->c_per_w * phone->idle_w;
     phone->random = 0x9E3779B97F4A7C15u;
-    FILE *file = fopen(path_of(phone, "/data/phone/state"), "r");
+    FILE *file = fopen(path_of(phone->root, "/data/phone/state"), "r");
     if (!file) return;
     unsigned long long random;
     bool whole = fscanf(file, "%lf %lf %llu", &phone->now_s, &phone->core_c, &random) == 3;
@@ -103,13 +104,14 @@ static void read_state(Phone *phone) {
             whole = whole && fscanf(file, "%lf", &c->spent_s[i]) == 1;
     }
     fclose(file);
-    if (!whole) give_up("whole state", path_of(phone, "/data/phone/state"));
+    if (!whole) give_up("whole state", path_of(phone->root, "/data/phone/state"));
 }
 
-Phone enter_phone(const char *root) {
+Phone enter_phone(const char *root, const char *sysfs) {
     Phone phone = {0};
     snprintf(phone.root, sizeof phone.root, "%s", root);
-    const char *lock = path_of(&phone, "/data/phone/lock");
+    snprintf(phone.sysfs, sizeof phone.sysfs, "%s", sysfs);
+    const char *lock = path_of(phone.root, "/data/phone/lock");
     phone.lock = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (phone.lock < 0 || flock(phone.lock, LOCK_EX)) give_up("lock", lock);
     read_constants(&phone);
@@ -163,6 +165,13 @@ void work(Phone *phone, int core, double cycles) {
     }
 }
 
+double most_hz(const Phone *phone) {
+    double most = 0;
+    for (const Cluster *c = phone->cluster; c < phone->cluster + phone->clusters; c++)
+        most = fmax(most, c->khz[c->clocks - 1] * 1e3 * c->per_cycle);
+    return most;
+}
+
 void rest(Phone *phone, double seconds) {
     while (seconds > 0) {
         double step = fmin(seconds, until_poll_s(phone));
@@ -184,16 +193,33 @@ double disturbance(Phone *phone) {
     return exp(phone->noise * radius * cos(angle));
 }
 
-static bool is_on(const Phone *phone, int core) {
-    int on = 1; /* a core without the file cannot be switched off */
-    FILE *file = fopen(path_of(phone, "/sys/devices/system/cpu/cpu%d/online", core), "r");
-    if (!file) return true;
-    bool said = fscanf(file, "%d", &on) == 1;
-    fclose(file);
-    return said && on;
+static bool read_first(const char *path, const char *format, void *value) {
+    FILE *file = fopen(path, "r");
+    bool found = file && fscanf(file, format, value) == 1;
+    if (file) fclose(file);
+    return found;
 }
 
-int choose_core(Phone *phone, uint64_t allowed) {
+static bool is_on(const Phone *phone, int core) {
+    int on = 1; /* a core without the file cannot be switched off */
+    read_first(path_of(phone->sysfs, "/devices/system/cpu/cpu%d/online", core), "%d", &on);
+    return on;
+}
+
+static uint64_t allowed_cores(const Phone *phone) {
+    unsigned long long mask;
+    char path[64];
+    for (int pid = getpid(), parent = getppid(); pid > 1; pid = parent) {
+        if (read_first(path_of(phone->root, "/data/affinity/%d", pid), "%llx", &mask)) return mask;
+        if (pid == getpid()) continue; /* QEMU has its own idea of what this process is */
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        if (!read_first(path, "%*d (%*[^)]) %*c %d", &parent)) break;
+    }
+    return UINT64_MAX;
+}
+
+int choose_core(Phone *phone) {
+    uint64_t allowed = allowed_cores(phone);
     int cores[64], count = 0;
     for (Cluster *c = phone->cluster; c < phone->cluster + phone->clusters; c++)
         for (int core = c->first; core <= c->last; core++)
@@ -207,18 +233,18 @@ static FILE *rewritten(const char *path) {
     return access(path, W_OK) ? NULL : fopen(path, "w");
 }
 
-static void show(const Phone *phone, const char *format, const char *name, double value) {
-    FILE *file = rewritten(path_of(phone, format, name));
+static void show(const char *path, double value) {
+    FILE *file = rewritten(path);
     if (!file) return;
     fprintf(file, "%.0f\n", value);
     fclose(file);
 }
 
 static void show_cluster(const Phone *phone, const Cluster *c) {
-    show(phone, "/sys/devices/system/cpu/%s/scaling_cur_freq", c->folder, c->khz[c->now]);
-    show(phone, "/sys/devices/system/cpu/%s/scaling_max_freq", c->folder, c->khz[c->cap]);
-    FILE *file =
-        rewritten(path_of(phone, "/sys/devices/system/cpu/%s/stats/time_in_state", c->folder));
+    static const char *FORMAT = "/devices/system/cpu/%s/%s";
+    show(path_of(phone->sysfs, FORMAT, c->folder, "scaling_cur_freq"), c->khz[c->now]);
+    show(path_of(phone->sysfs, FORMAT, c->folder, "scaling_max_freq"), c->khz[c->cap]);
+    FILE *file = rewritten(path_of(phone->sysfs, FORMAT, c->folder, "stats/time_in_state"));
     if (!file) return;
     for (int i = 0; i < c->clocks; i++)
         fprintf(file, "%.0f %.0f\n", c->khz[i], floor(c->spent_s[i] * TICKS_PER_S));
@@ -237,7 +263,7 @@ static int thermal_status(const Phone *phone) {
 /* Whole or not at all: a program that works is ended at any moment. */
 static void keep_state(const Phone *phone) {
     char part[PATH_MAX];
-    snprintf(part, sizeof part, "%s", path_of(phone, "/data/phone/state.part"));
+    snprintf(part, sizeof part, "%s", path_of(phone->root, "/data/phone/state.part"));
     FILE *file = fopen(part, "w");
     if (!file) give_up("place for its state", part);
     fprintf(file, "%.17g %.17g %llu\n", phone->now_s, phone->core_c,
@@ -248,7 +274,11 @@ static void keep_state(const Phone *phone) {
         fprintf(file, "\n");
     }
     fclose(file);
-    if (rename(part, path_of(phone, "/data/phone/state"))) give_up("place for its state", part);
+    if (rename(part, path_of(phone->root, "/data/phone/state"))) give_up("place for its state", part);
+}
+
+static double felt_c(const Phone *phone, double share) {
+    return phone->ambient_c + share * (phone->core_c - phone->ambient_c);
 }
 
 void leave_phone(Phone *phone) {
@@ -256,10 +286,8 @@ void leave_phone(Phone *phone) {
     for (const Cluster *c = phone->cluster; c < phone->cluster + phone->clusters; c++)
         show_cluster(phone, c);
     for (const Zone *z = phone->zone; z < phone->zone + phone->zones; z++)
-        show(phone, "/sys/class/thermal/%s", z->file,
-             z->unit * (phone->ambient_c + z->share * (phone->core_c - phone->ambient_c)));
-    show(phone, "/data/phone/%s", "thermal_status", thermal_status(phone));
-    show(phone, "/data/phone/%s", "skin_c",
-         phone->ambient_c + 0.3 * (phone->core_c - phone->ambient_c));
+        show(path_of(phone->sysfs, "/class/thermal/%s", z->file), z->unit * felt_c(phone, z->share));
+    show(path_of(phone->root, "/data/phone/thermal_status"), thermal_status(phone));
+    show(path_of(phone->root, "/data/phone/skin_c"), felt_c(phone, SKIN_SHARE));
     close(phone->lock);
 }

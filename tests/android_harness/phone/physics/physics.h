@@ -35,7 +35,7 @@ typedef struct {
 } Zone;
 
 typedef struct {
-    char root[PATH_MAX / 2]; /* of its files: empty on the phone itself */
+    char root[PATH_MAX / 4], sysfs[PATH_MAX / 4]; /* of its files; where it has its /sys */
     int lock;
     double slowness, noise, memory_mb;
     bool restarts_without_memory; /* else the program is killed */
@@ -47,17 +47,24 @@ typedef struct {
     uint64_t random;
 } Phone;
 
-/* Reads the phone's body and holds it, alone, until leave_phone. Exits with a message without. */
-Phone enter_phone(const char *root);
+/* Reads the phone's body and holds it, alone, until leave_phone. Exits with a message without.
+ *
+ * root is where the phone's files begin, empty on the phone itself. A program under QEMU sees
+ * QEMU's own /sys: for it the phone's is at /data/kernel as well. */
+Phone enter_phone(const char *root, const char *sysfs);
 
 /* Writes what has become of it. */
 void leave_phone(Phone *phone);
 
-/* A core of those allowed that are on; the scheduler's choice among several is random. */
-int choose_core(Phone *phone, uint64_t allowed);
+/* For this process: of the cores that are on and in the mask that the phone's taskset noted for it
+ * or for one of its parents. The scheduler's choice among several is random. */
+int choose_core(Phone *phone);
 
 /* Cycles of the biggest core's kind, done by this core at whatever clock heat leaves it. */
 void work(Phone *phone, int core, double cycles);
+
+/* How many cycles the biggest core does in a second at its highest clock. */
+double most_hz(const Phone *phone);
 
 void rest(Phone *phone, double seconds);
 

@@ -27,29 +27,11 @@ int clock_gettime(clockid_t clock, struct timespec *time) {
     return 0;
 }
 
-/* The mask that the phone's taskset noted for this process or the nearest of its parents. */
-static uint64_t allowed_cores(void) {
-    for (int pid = getpid(); pid > 1;) {
-        char path[64];
-        unsigned long long mask;
-        snprintf(path, sizeof path, "/data/affinity/%d", pid);
-        FILE *file = fopen(path, "r");
-        bool noted = file && fscanf(file, "%llx", &mask) == 1;
-        if (file) fclose(file);
-        if (noted) return mask;
-        snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        file = fopen(path, "r");
-        if (!file || fscanf(file, "%*d (%*[^)]) %*c %d", &pid) != 1) break;
-        fclose(file);
-    }
-    return UINT64_MAX;
-}
-
 static void leave(void) { leave_phone(&phone); }
 
 void load_litert(void) {
-    phone = enter_phone("");
-    core = choose_core(&phone, allowed_cores());
+    phone = enter_phone("", "/sys");
+    core = choose_core(&phone);
     atexit(leave);
 }
 
