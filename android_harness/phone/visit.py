@@ -31,7 +31,7 @@ _CLOCK = re.compile(r"(\d+)m([\d.]+)s")
 #: neither outlives the other; a lost connection (adbd then sends SIGHUP) changes nothing about it.
 _SCRIPT = """cd FOLDER || exit 1
 trap '' HUP
-rm -f run.affinity
+rm -f run.affinity run.csv
 begun= ended= late= affinity=
 read begun rest 2>/dev/null </proc/uptime
 sleep SECONDS </dev/null >/dev/null 2>&1 &
@@ -56,7 +56,7 @@ times
 exit 0
 """
 _END_LEFT_OVER = """cd FOLDER 2>/dev/null || exit 0
-[ -e run.pid ] && read -r pid <run.pid && grep -q FOLDER /proc/$pid/cmdline 2>/dev/null &&
+[ -e run.pid ] && read -r pid <run.pid && grep -qF FOLDER /proc/$pid/cmdline 2>/dev/null &&
     kill -9 $pid && echo ended
 rm -f run.pid
 """
@@ -103,7 +103,6 @@ def visit(
     printed, mark, _ = result.stdout.partition(_MARK)
     found = _REPORT.fullmatch(result.stdout[len(printed) :])
     if not mark or not found:
-        _raise_if_unable(device, result.returncode, result.stdout + result.stderr)
         raise TransientDeviceError(
             f"{device.serial} ended the run without a report, after {result.stdout[-80:]!r}; "
             "it will be tried again"
@@ -117,8 +116,8 @@ def visit(
         wall_s=_elapsed_s(found["begun"], found["ended"]),
         cpu_s=sum(60 * int(minutes) + float(s) for minutes, s in _CLOCK.findall(found["times"])),
     )
-    if done.returncode and not done.too_long:
-        _raise_if_unable(device, done.returncode, done.stderr + done.stdout)
+    if not done.too_long:
+        _check_started(device, folder, done)
     return done
 
 
@@ -136,26 +135,46 @@ def _filled(script: str, folder: str) -> str:
     return script.replace("FOLDER", shlex.quote(folder))
 
 
-#: What a shell, linker or kernel says when the program cannot run at all: (words, what to do).
+#: What the shell, the linker or the kernel says of a program that no phone like this can run.
 _UNABLE = (
     ("not executable: ", "it is built for another processor: get the build for this phone's ABI"),
     ("Exec format error", "it is built for another processor: get the build for this phone's ABI"),
+    ("program alignment", "it is linked for smaller memory pages: get a newer build"),
     ("CANNOT LINK EXECUTABLE", "a library is missing: use the statically linked build"),
     ("Permission denied", "the phone does not let it run: see that the folder allows programs"),
-    ("No space left on device", "free some space on the phone's storage"),
-    ("taskset: ", "a core may be switched off: name other cores, or let the phone cool down"),
 )
 
 
-def _raise_if_unable(device: AdbDevice, returncode: int, said: str) -> None:
-    line = said.strip().splitlines()[-1] if said.strip() else "nothing"
+def check_runs(device: AdbDevice, done: Visit) -> None:
+    """By what was said when the program was started without a model.
+
+    Raises:
+        StableDeviceError: it cannot be started on this phone at all.
+    """
+    said = (done.stderr + done.stdout).splitlines()
     for words, fix in _UNABLE:
-        if words in said:
-            line = next(line for line in said.splitlines() if words in line)
+        if line := next((line for line in said if words in line), ""):
             raise StableDeviceError(
                 f"the benchmark program cannot run on {device.serial}: {line.strip()}; {fix}"
             )
-    if returncode == 127:
+
+
+def _check_started(device: AdbDevice, folder: str, done: Visit) -> None:
+    """The shell's own exit codes say that no model can run: 126 not started, 127 not found.
+
+    With any other, what was printed is about the model, whatever its words.
+    """
+    if done.returncode not in (126, 127):
+        return
+    check_runs(device, done)
+    said = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
+    gone = device.shell(f"[ -e {shlex.quote(folder)}/benchmark_model ]").returncode
+    if done.returncode == 127 and gone:
         raise TransientDeviceError(
-            f"the benchmark program is gone from {device.serial}: {line}; it will be pushed again"
+            f"the benchmark program is gone from {device.serial}: {said[-1]}; it will be pushed "
+            "again"
         )
+    raise StableDeviceError(
+        f"the benchmark program cannot run on {device.serial}: {said[-1]}; it is there, but not "
+        "what loads it: get the build for Android, not the one for Linux"
+    )
