@@ -41,6 +41,11 @@ def convolution(channels: int, size: int = 20) -> Graph:
 #: 0.2, 0.7 and 100 ms on a phone without trouble.
 SMALL, MIDDLE, LARGE = convolution(32), convolution(64), convolution(256, size=58)
 MODELS = {"small": SMALL, "middle": MIDDLE}
+#: Of some 100 ms each.
+LONG = {f"long {size}": convolution(256, size) for size in (54, 55, 56, 57)}
+GRAPHS = {**MODELS, **LONG, "large": LARGE}
+#: In the sun, and so slow that each of the long models heats it by eight degrees.
+WARM = Physics(ambient_c=52, slowness=3)
 
 
 def true_us(graph: Graph, physics: Physics) -> float:
@@ -87,9 +92,8 @@ def verdicts(found: Mapping[str, Measurement]) -> str:
 def right(found: Mapping[str, Measurement], physics: Physics = Physics()) -> None:
     """Everything is VALID, and within 2 % of what the phone takes at its highest clock."""
     for key, one in found.items():
-        graph = {"large": LARGE, **MODELS}[key]
         assert one.verdict.status is Status.VALID, verdicts(found)
-        assert one.centre_us == pytest.approx(true_us(graph, physics), rel=0.02, abs=1)
+        assert one.centre_us == pytest.approx(true_us(GRAPHS[key], physics), rel=0.02, abs=1)
 
 
 def rows_in(store: MeasurementStore) -> int:
@@ -113,13 +117,12 @@ def test_the_phone_is_slow(new_phone: NewPhone, store: MeasurementStore, row: Ro
 
 
 def test_the_phone_warms_up(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:
-    """Without pauses the large model would end at 75 degrees, where the clock goes down."""
-    physics = Physics(ambient_c=45)
-    phone = new_phone(kind=SimulatedPhone, physics=physics)
+    """Without pauses between these models it would come to 75 degrees, where the clock goes down."""
+    phone = new_phone(kind=SimulatedPhone, physics=WARM)
     begin_s = phone.now_s
-    found = measured(phone, store, {"large": LARGE, **MODELS})
-    right(found, physics)
-    assert phone.now_s - begin_s > 3 * physics.time_constant_s
+    found = measured(phone, store, LONG)
+    right(found, WARM)
+    assert phone.now_s - begin_s > 3 * WARM.time_constant_s
     row.seen_in(verdicts(found))
 
 
@@ -134,11 +137,10 @@ def test_the_phone_stays_hot(new_phone: NewPhone, store: MeasurementStore, row: 
 
 def test_a_sensor_is_stuck(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:
     """One that says 85 degrees for ever must not hide how the others rise."""
-    physics = Physics(ambient_c=45)
     zones = {**ZONES, "modem-therm": Zone(stuck=85_000)}
-    phone = new_phone(kind=SimulatedPhone, physics=physics, zones=zones)
-    found = measured(phone, store, {"large": LARGE, **MODELS})
-    right(found, physics)
+    phone = new_phone(kind=SimulatedPhone, physics=WARM, zones=zones)
+    found = measured(phone, store, LONG)
+    right(found, WARM)
     row.seen_in(verdicts(found))
 
 
