@@ -138,10 +138,11 @@ def test_a_kernel_without_policies(phone: Phone, tmp_path: Path) -> None:
 def test_reading_clocks_costs_the_run_no_cpu_time(phone: Phone, tmp_path: Path) -> None:
     """A run of one thread would look like one of more."""
     grep = phone.folder / "system/bin/grep"
+    toybox = grep.readlink()
     grep.unlink()
     grep.write_text(
         "#!/system/bin/sh\ni=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done\n"
-        'exec toybox grep "$@"\n'
+        f'exec {toybox} grep "$@"\n'
     )
     grep.chmod(0o755)
     (run,) = runs(AndroidDevice(phone.serial, TOOL), [job(tmp_path, "a", "slow")])
