@@ -13,7 +13,7 @@ from .device import Device
 from .measurement import HOST
 
 if TYPE_CHECKING:
-    from .phone.adb import ListedDevice
+    from .phone.adb_server import ListedDevice
 
 ONLY_PHONE = "phone"
 
@@ -30,7 +30,7 @@ class FoundDevice:
 
 def find_devices() -> list[FoundDevice]:
     """This PC first, then what adb lists; without adb, a row that says how to get it."""
-    from .phone.adb import list_devices
+    from .phone.adb_server import list_devices
 
     try:
         listed = list_devices()

@@ -20,11 +20,12 @@ class DeviceInfo:
     """Everything that must agree between two measurements before they may be compared.
 
     Args:
-        serial: adb serial, or ``HOST``.
+        serial: a phone's ``ro.serialno``, however it is connected; ``HOST`` for this PC.
         model, soc, os, abi: as the device names them, or ``unreadable``.
         runtime: name and version of what executed the model, e.g. ``ai-edge-litert 2.3.0 XNNPACK``.
         cores: CPU numbers the process was pinned to; empty where pinning is not possible.
         provenance: ``measured`` on real hardware or ``simulated``.
+        unit: tells phones apart that have one serial; a digest, empty where nothing does.
     """
 
     serial: str
@@ -36,6 +37,7 @@ class DeviceInfo:
     cores: tuple[int, ...] = ()
     threads: int = 1
     provenance: Provenance = "measured"
+    unit: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..android_harness.phone.adb import list_devices
+from ..android_harness.phone.adb_server import list_devices
 from ..cli.console import command
 from ..errors import JobFailed, StableDeviceError
 from ..latency.profile.device_profile import DeviceProfile, load_profile

@@ -1,60 +1,37 @@
-"""Talking to phones through adbutils and the platform's adb server.
-
-Every failure comes out as one of two errors: transient, when waiting and trying again may help, or
-stable, when a person has to do something; then the message says what.
-"""
+"""Talking to one phone through adbutils: commands, files, waiting for it to come back."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import struct
-import subprocess
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...errors import DeviceError, InvalidInput, StableDeviceError, TransientDeviceError
+from ...errors import InvalidInput, StableDeviceError, TransientDeviceError
+from ..identity import announced, hardware_serial
+from .adb_server import (
+    FIXES,
+    ListedDevice,
+    classified,
+    client,
+    list_devices,
+    plugged_in,
+    translated,
+)
 
 if TYPE_CHECKING:
-    from adbutils import AdbClient, AdbConnection
+    from adbutils import AdbConnection
 
-#: State as adb lists it: what a person must do. Only ``device`` can be measured.
-FIXES = {
-    "device": "",
-    "unauthorized": (
-        "unlock the phone and accept 'Allow USB debugging?'; if nothing is asked, revoke USB "
-        "debugging authorisations in its developer options and plug it in again"
-    ),
-    "authorizing": "unlock the phone and accept 'Allow USB debugging?'",
-    "offline": (
-        "plug the cable out and in again or wait for the phone to finish booting; then 'adb "
-        "reconnect offline' or 'adb kill-server'"
-    ),
-    "connecting": "wait a moment, the phone is being connected",
-    "no permissions": (
-        "on Linux install your distribution's udev rules for Android (Debian: package "
-        "android-sdk-platform-tools-common), join the group plugdev and plug in again"
-    ),
-    "recovery": "start the phone normally: it is in recovery mode",
-    "sideload": "start the phone normally: it is in sideload mode",
-    "bootloader": "start the phone normally: it is in the bootloader",
-}
 _USABLE_SOON = ("offline", "connecting", "authorizing", "absent")
+_ADDRESS = re.compile(r"(?!usb:).+:\d+")
+_PORT = "usb:"
+_ANDROID_ID = re.compile(r"[0-9a-f]{6,16}")
 _POLL_S = 0.5
 _CHUNK = 64 * 1024
 _MARK = "mnasfpn-exit"
-
-
-@dataclass(frozen=True, slots=True)
-class ListedDevice:
-    """One line of ``adb devices``; ``fix`` is empty when the device can be used."""
-
-    serial: str
-    state: str
-    fix: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +43,24 @@ class ShellResult:
     stderr: str
 
 
-def list_devices() -> list[ListedDevice]:
-    """Every device the adb server knows, usable or not; starts the server if need be.
-
-    Raises:
-        StableDeviceError: there is no adb program.
-        TransientDeviceError: the adb server cannot be reached.
-    """
-    with _translated("the adb server"), _client().make_connection(timeout=10) as link:
-        link.send_command("host:devices")
-        link.check_okay()
-        text = link.read_string_block()
-    return [_listed(line) for line in text.splitlines() if "\t" in line]
-
-
 def choose_serial(serial: str | None = None) -> str:
     """The phone to use: the one named, or the only one there is.
+
+    Args:
+        serial: as adb lists it, its ``ro.serialno`` however it is connected, ``host:port`` of one
+            that is not connected yet, or ``usb:PORT``.
 
     Raises:
         InvalidInput: none, several and no name given, or another name; the message lists them.
         StableDeviceError: it is there and cannot be used; the message says what to do.
     """
     devices = list_devices()
-    listing = ", ".join(f"{device.serial} ({device.state})" for device in devices) or "none"
+    if serial and _ADDRESS.fullmatch(serial) and all(each.serial != serial for each in devices):
+        AdbDevice(serial).connect()
+        devices = list_devices()
+    listing = ", ".join(f"{each.serial} ({each.state})" for each in devices) or "none"
     if serial is None:
-        usable = [device for device in devices if device.state == "device"]
+        usable = _distinct([each for each in devices if not each.fix])
         if (len(devices) > 1 and len(usable) != 1) or not devices:
             raise InvalidInput(
                 f"adb lists {listing}; expected exactly one phone or --device SERIAL. "
@@ -98,13 +68,15 @@ def choose_serial(serial: str | None = None) -> str:
             )
         chosen = (usable or devices)[0]
     else:
-        if ":" in serial and all(device.serial != serial for device in devices):
-            AdbDevice(serial).connect()
-            devices = list_devices()
-        named = [device for device in devices if device.serial == serial]
+        named = _distinct(_named(serial, devices))
         if not named:
             raise InvalidInput(
                 f"adb lists {listing}, not {serial!r}; check the cable and the serial"
+            )
+        if len(named) > 1:
+            raise InvalidInput(
+                f"{len(named)} phones have the serial {serial!r}: adb lists {listing}; name one as "
+                "it is listed, or unplug the other where they are listed alike"
             )
         chosen = named[0]
     if chosen.fix:
@@ -124,8 +96,27 @@ class AdbDevice:
         self._features: frozenset[str] | None = None
 
     def state(self) -> str:
-        """As adb lists it, or ``absent``."""
-        return next((d.state for d in list_devices() if d.serial == self.serial), "absent")
+        """As adb lists it, or ``absent``. A phone is followed to its new mDNS name."""
+        devices = plugged_in() if self.serial.startswith(_PORT) else list_devices()
+        states = {each.serial: each.state for each in devices}
+        if states.get(self.serial) != "device":
+            usable = (name for name, state in states.items() if state == "device")
+            same = (name for name in usable if announced(name) == announced(self.serial))
+            self.serial = next(same, self.serial)
+        return states.get(self.serial, "absent")
+
+    def identity(self) -> tuple[str, str]:
+        """``ro.serialno``, and a digest of what Android calls this installation.
+
+        Makers of cheap phones give all of them one serial; the second (``android_id``, made when
+        the phone is set up) differs. Each is empty where the phone does not say.
+
+        Raises:
+            TransientDeviceError, StableDeviceError: the phone cannot be asked.
+        """
+        asked = self.shell(f"getprop ro.serialno; echo {_MARK}; settings get secure android_id")
+        serial, _, unit = asked.stdout.partition(_MARK)
+        return printable(serial), digest(unit) if _ANDROID_ID.fullmatch(unit.strip()) else ""
 
     def wait(self, timeout_s: float = 60.0) -> None:
         """Return once the phone answers and has booted.
@@ -158,8 +149,8 @@ class AdbDevice:
         Raises:
             TransientDeviceError, StableDeviceError: the phone could not be asked.
         """
-        with _translated(self.serial):
-            device = _client().device(self.serial)
+        with translated(self.serial):
+            device = client().device(self.serial)
             if self._features is None:
                 self._features = frozenset(device.get_features().split(","))
             if "shell_v2" in self._features:
@@ -178,8 +169,8 @@ class AdbDevice:
             StableDeviceError: no space, no permission, or a path that cannot be written.
             TransientDeviceError: cut short; what is at ``path`` may be half a file.
         """
-        with _translated(self.serial):
-            device = _client().device(self.serial)
+        with translated(self.serial):
+            device = client().device(self.serial)
             with device.open_transport(timeout=timeout_s) as link:
                 link.send_command("sync:")
                 link.check_okay()
@@ -187,12 +178,29 @@ class AdbDevice:
         if refused:
             raise classified(refused, f"{self.serial} refused {path}: {refused}")
 
+    def pull(self, path: str) -> bytes | None:
+        """A file's content, or None where there is no such file that may be read.
+
+        Raises:
+            TransientDeviceError: the connection was lost.
+        """
+        from adbutils import AdbError
+
+        with translated(self.serial):
+            try:
+                content: bytes = client().device(self.serial).sync.read_bytes(path)
+            except AdbError as refused:
+                if refused.args[1:] != (path,):  # not the phone's own words about the file
+                    raise
+                return None
+        return content
+
     def _why_not_ready(self) -> str:
         """Why the phone cannot be used yet; empty when it can."""
         state = self.state()
         if state in _USABLE_SOON:
             self._features = None
-            said = self.connect() if ":" in self.serial else f"it is {state}"
+            said = self.connect() if _ADDRESS.fullmatch(self.serial) else f"it is {state}"
             state = self.state()
             if state in _USABLE_SOON:
                 return said
@@ -205,63 +213,52 @@ class AdbDevice:
 
     def connect(self) -> str:
         """Connect over TCP, as a new adb server needs it; what the server says."""
-        with _translated(self.serial):
-            client = _client()
-            client.disconnect(self.serial)
-            said: str = client.connect(self.serial, timeout=10)
+        with translated(self.serial):
+            server = client()
+            server.disconnect(self.serial)
+            said: str = server.connect(self.serial, timeout=10)
         return said
 
 
-#: Text of the phone or the server: who can do something about it. First match counts.
-_WORDS: tuple[tuple[str, type[DeviceError], str], ...] = (
-    ("No space left", StableDeviceError, "free some space on the phone's storage"),
-    ("File too large", StableDeviceError, "free some space on the phone's storage"),
-    ("Read-only file system", StableDeviceError, "use a folder that can be written"),
-    ("Permission denied", StableDeviceError, "the adb shell user must be allowed to do this"),
-    ("unauthorized", StableDeviceError, FIXES["unauthorized"]),
-    ("no permissions", StableDeviceError, FIXES["no permissions"]),
-    ("insufficient permissions", StableDeviceError, FIXES["no permissions"]),
-    (
-        "No adb exe",
-        StableDeviceError,
-        "install Android platform-tools: 'adb' on the PATH",
-    ),
-    ("more than one device", StableDeviceError, "give the serial"),
-)
+def _named(serial: str, devices: list[ListedDevice]) -> list[ListedDevice]:
+    """Those that somebody may mean by a serial; its owner is asked for it last."""
+    if exact := [each for each in devices if each.serial == serial]:
+        return exact
+    if alike := [each for each in devices if serial in (each.listed, hardware_serial(each.listed))]:
+        return alike
+    return [each for each in devices if not each.fix and _identity(each)[0] == serial]
 
 
-def classified(text: str, message: str) -> DeviceError:
-    """The error that fits what the phone or the adb server said, with the fix appended."""
-    for words, kind, fix in _WORDS:
-        if words.lower() in text.lower():
-            return kind(f"{message}; {fix}")
-    return TransientDeviceError(f"{message}; check the cable, it will be tried again")
+def _distinct(devices: list[ListedDevice]) -> list[ListedDevice]:
+    """One entry for each phone, its cable before its other connections.
+
+    Two are one phone only if both say so: who does not tell its identity is somebody else.
+    """
+    if len(devices) < 2:
+        return devices
+    by_cable = sorted(devices, key=lambda each: "._adb" in each.serial or ":" in each.serial)
+    phones: dict[object, ListedDevice] = {}
+    for each in by_cable:
+        known = ("", "") if each.fix else _identity(each)
+        phones.setdefault(known if all(known) else each, each)
+    return list(phones.values())
 
 
-def _client() -> AdbClient:
-    """Of the server that ``ANDROID_ADB_SERVER_PORT`` names; adbutils takes a while to import."""
-    from adbutils import AdbClient
-
-    return AdbClient()
-
-
-@contextmanager
-def _translated(who: str) -> Iterator[None]:
-    """Whatever adbutils, sockets and the server's protocol raise, in our two kinds of error."""
-    from adbutils import AdbError
-
+def _identity(listed: ListedDevice) -> tuple[str, str]:
     try:
-        yield
-    except (AdbError, OSError, EOFError, ValueError, subprocess.SubprocessError) as error:
-        text = str(error) or type(error).__name__
-        raise classified(text, f"lost {who}: {text}") from error
+        return AdbDevice(listed.serial).identity()
+    except TransientDeviceError:
+        return "", ""  # it may be busy with restarting; it is not the one that is looked for
 
 
-def _listed(line: str) -> ListedDevice:
-    """``no permissions`` comes with an explanation in brackets: keep the state alone."""
-    serial, _, said = line.partition("\t")
-    state = next((known for known in FIXES if said.startswith(known)), said.strip())
-    return ListedDevice(serial, state, FIXES.get(state, f"unknown state {said!r}: plug in again"))
+def printable(said: str) -> str:
+    """What a phone says of itself as one line that may be printed."""
+    return " ".join("".join(c if c.isprintable() else " " for c in said).split())
+
+
+def digest(name: str) -> str:
+    """Tells two names apart without telling them."""
+    return hashlib.sha256(name.strip().encode()).hexdigest()[:12]
 
 
 def _text(raw: bytes) -> str:

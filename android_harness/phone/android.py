@@ -4,32 +4,37 @@ from __future__ import annotations
 
 import hashlib
 import shlex
+import uuid
 import warnings
 from collections.abc import Generator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 
 from ...errors import BenchmarkOutputError, DeviceError, InvalidInput, StableDeviceError
 from ..device import Job, RunSettings
+from ..identity import hardware_serial
 from ..measurement import UNREADABLE, DeviceInfo, OpTiming, Run, Telemetry
 from ..telemetry import PhoneState
 from ..tool_output.benchmark_output import Asked, BenchmarkOutput, check_asked, parse_output
 from ..tool_output.profiler import parse_profile
-from .adb import AdbDevice, choose_serial
+from .adb import AdbDevice, choose_serial, digest, printable
 from .benchmark_tool import Tool, arguments, find_tool, flags_known, place
 from .cores import named, pin, read_cores
 from .settings import apply_settings, restore_settings
-from .visit import Visit, end_left_over, visit
+from .visit import Visit, check_runs, end_left_over, visit
 
 FOLDER = "/data/local/tmp/mnasfpn"
 _PROPERTIES = (
     "ro.product.manufacturer", "ro.product.model", "ro.soc.model", "ro.board.platform",
-    "ro.build.version.release", "ro.build.id", "ro.product.cpu.abi", "ro.serialno",
-    "ro.boot.qemu", "ro.kernel.qemu",
+    "ro.build.version.release", "ro.build.id", "ro.product.cpu.abi", "ro.product.cpu.abi2",
+    "ro.product.cpu.abilist", "ro.boot.qemu", "ro.kernel.qemu",
 )  # fmt: skip
+#: Names a phone that has no ``android_id``; beside our folder, which people clear.
+_NAME_TAG = f"{FOLDER}.unit"
+_MARK = "@@mnasfpn "
 #: That many failing visits, and none that worked: the program or the phone is at fault.
 _HOPELESS = 3
+_PROBE_BYTES = 65536  # less free space than this is none
 
 
 class AndroidDevice:
@@ -39,7 +44,7 @@ class AndroidDevice:
     whatever the end is.
 
     Args:
-        serial: as adb lists it; None where there is only one phone.
+        serial: see :func:`~.adb.choose_serial`; None where there is only one phone.
         binary: Google's ``benchmark_model``; None for the one fetched earlier.
         cores: to run on; None for the biggest, see :class:`~.cores.Cores`.
         folder: of ours on the phone.
@@ -67,7 +72,8 @@ class AndroidDevice:
         self._folder, self._sysfs = folder, sysfs
         self.adb.wait(reconnect_s)
         self._properties = _read_properties(self.adb)
-        self.tool: Tool = find_tool(self._properties["ro.product.cpu.abi"], binary)
+        self._identity = _identity(self.adb)
+        self.tool: Tool = find_tool(_abis(self._properties), binary, _page_bytes(self.adb))
         self._state = PhoneState(self.adb, sysfs)
         self._asked_cores = cores
         self._pin()
@@ -91,23 +97,25 @@ class AndroidDevice:
         try:
             restore_settings(self.adb, self._folder, self.patience_s)
             end_left_over(self.adb, self._folder)
-            self.adb.shell(f"rm -rf {shlex.quote(self._folder)}/models")
+            folder = shlex.quote(self._folder)
+            self.adb.shell(f"rm -rf {folder}/models {folder}/run.csv")
         except DeviceError as lost:
             warnings.warn(str(lost), RuntimeWarning, stacklevel=2)
 
     def describe(self) -> DeviceInfo:
         known = self._properties
         emulated = "1" in (known["ro.boot.qemu"], known["ro.kernel.qemu"])
-        by_address = ":" in self.adb.serial and known["ro.serialno"] != UNREADABLE
+        serial, unit = self._identity
         return DeviceInfo(
-            serial=known["ro.serialno"] if by_address else self.adb.serial,
+            serial=serial,
             model=f"{known['ro.product.manufacturer']} {known['ro.product.model']}",
             soc=_soc(known),
             os=f"Android {known['ro.build.version.release']} ({known['ro.build.id']})",
-            abi=known["ro.product.cpu.abi"],
+            abi=self.tool.abi or known["ro.product.cpu.abi"],
             runtime=f"benchmark_model {self.tool.sha256[:12]}",
             cores=self._pinning.cores,
             provenance="simulated" if emulated else "measured",
+            unit=unit,
         )
 
     def telemetry(self) -> Telemetry:
@@ -181,8 +189,13 @@ class AndroidDevice:
         if not settings.op_profile:
             return ()
         if in_file:
-            text = self.adb.shell(f"cat {shlex.quote(self._folder)}/run.csv").stdout
-            return parse_profile(text).timings()
+            written = self.adb.shell(f"cat {shlex.quote(self._folder)}/run.csv")
+            if written.returncode:
+                raise BenchmarkOutputError(
+                    "the benchmark program wrote no operator profile though it was asked for one; "
+                    "use another version of it"
+                )
+            return parse_profile(written.stdout).timings()
         if output.profile is None:
             raise BenchmarkOutputError(
                 "asked the benchmark program for an operator profile and it printed none; "
@@ -191,7 +204,12 @@ class AndroidDevice:
         return output.profile.timings()
 
     def _note(self, run: Run) -> None:
-        """Stop when nothing works: a campaign of models that all hang would take days."""
+        """Stop when nothing works: a campaign of models that all hang would take days.
+
+        A full disk is no model's fault. It is told by writing, never by what a program says.
+        """
+        if run.error:
+            self._check_disk()
         self._worked = self._worked or not run.error
         self._failures += bool(run.error)
         if not self._worked and self._failures >= _HOPELESS:
@@ -199,6 +217,14 @@ class AndroidDevice:
                 f"the first {self._failures} runs on {self.adb.serial} all failed, the last with: "
                 f"{run.error}"
             )
+
+    def _check_disk(self) -> None:
+        """Raise what a push raises when nothing can be written any more."""
+        probe = f"{self._folder}/probe"
+        try:
+            self.adb.push(bytes(_PROBE_BYTES), probe)
+        finally:
+            self.adb.shell(f"rm -f {shlex.quote(probe)}")
 
     def _place(self, jobs: Sequence[Job], models: dict[str, str]) -> None:
         folder = shlex.quote(self._folder)
@@ -226,6 +252,7 @@ class AndroidDevice:
     def _known_flags(self) -> frozenset[str]:
         if self._flags is None:
             said = visit(self.adb, self._folder, ["--help"], (), 20)
+            check_runs(self.adb, said)
             self._flags = flags_known(said.stdout + said.stderr)
         return self._flags
 
@@ -266,11 +293,41 @@ def summary(serial: str, sysfs: str = "/sys") -> str:
 
 
 def _read_properties(adb: AdbDevice) -> dict[str, str]:
-    # A line for each, also where there is no getprop.
-    command = "; ".join(f'echo "$(getprop {name})"' for name in _PROPERTIES)
-    lines = adb.shell(command).stdout.split("\n")[: len(_PROPERTIES)]
-    found = zip_longest(_PROPERTIES, lines, fillvalue="")
-    return {name: value.strip() or UNREADABLE for name, value in found}
+    """Each as one printable line, or ``unreadable``; whatever the value holds."""
+    names = " ".join(_PROPERTIES)
+    said = adb.shell(f"for name in {names}; do echo {_MARK}$name; getprop $name; done 2>/dev/null")
+    answers = (part.partition("\n") for part in said.stdout.split(_MARK)[1:])
+    found = {name.strip(): printable(value) for name, _, value in answers}
+    return {name: found.get(name) or UNREADABLE for name in _PROPERTIES}
+
+
+def _identity(adb: AdbDevice) -> tuple[str, str]:
+    """``DeviceInfo.serial`` and ``unit``: the same by cable, by address and by mDNS name.
+
+    All emulators of one image have one ``ro.serialno``: they keep adb's name.
+    """
+    serial, unit = adb.identity()
+    if not unit:
+        tag = adb.shell(
+            f"[ -s {_NAME_TAG} ] || echo {uuid.uuid4().hex} >{_NAME_TAG}; cat {_NAME_TAG}"
+        )
+        unit = "" if tag.returncode else digest(tag.stdout)
+    if adb.serial.startswith("emulator-") or not serial:
+        serial = hardware_serial(adb.serial)
+    return serial, unit
+
+
+def _abis(known: dict[str, str]) -> list[str]:
+    """That the phone runs, best first; Android 4 has no list of them."""
+    listed = known["ro.product.cpu.abilist"]
+    names = (known["ro.product.cpu.abi"], known["ro.product.cpu.abi2"])
+    return listed.split(",") if listed != UNREADABLE else [*names]
+
+
+def _page_bytes(adb: AdbDevice) -> int | None:
+    """Of the kernel; None where ``getconf`` is missing, as before any phone had other than 4096."""
+    said = adb.shell("getconf PAGE_SIZE").stdout.strip()
+    return int(said) if said.isdecimal() else None
 
 
 def _soc(known: dict[str, str]) -> str:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-import struct
+import shlex
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
+from itertools import zip_longest
 from pathlib import Path
 
 from ...errors import InvalidInput, JobFailed, StableDeviceError, TransientDeviceError
@@ -24,6 +25,8 @@ from ...storage.cache import cache_folder
 from ..device import RunSettings
 from ..measurement import UNREADABLE
 from .adb import AdbDevice
+from .digests import RemoteDigests
+from .elf import ABIS, read_elf
 
 _NIGHTLY = (
     "https://storage.googleapis.com/tensorflow-nightly-public/prod/tensorflow/release/lite/tools/"
@@ -34,8 +37,6 @@ OFFICIAL = {
     "arm64-v8a": f"{_NIGHTLY}android_aarch64_benchmark_model",
     "armeabi-v7a": f"{_NIGHTLY}android_arm_benchmark_model",
 }
-#: Machine in an ELF header (offset 18): the ABI that runs it.
-_ELF_ABI = {183: "arm64-v8a", 40: "armeabi-v7a", 62: "x86_64", 3: "x86"}
 #: Flags every build since 2019 knows; what is asked where ``--help`` says nothing.
 _CLASSIC_FLAGS = frozenset(
     ("num_threads", "warmup_runs", "warmup_min_secs", "num_runs", "min_secs", "max_secs")
@@ -54,12 +55,8 @@ class Tool:
     @property
     def abi(self) -> str | None:
         """The ABI in its ELF header; None for anything else, such as a script."""
-        with self.path.open("rb") as file:
-            head = file.read(20)
-        if head[:4] != b"\x7fELF" or len(head) < 20:
-            return None
-        (machine,) = struct.unpack("<H", head[18:20])
-        return _ELF_ABI.get(machine, f"ELF machine {machine}")
+        elf = read_elf(self.path)
+        return elf.abi if elf else None
 
 
 def load_tool(path: Path) -> Tool:
@@ -80,19 +77,37 @@ def load_tool(path: Path) -> Tool:
     return Tool(path, _sha256(content))
 
 
-def find_tool(abi: str, binary: Path | None = None) -> Tool:
-    """The program given, or the one fetched earlier for this ABI.
+def find_tool(
+    abis: str | Sequence[str], binary: Path | None = None, page_bytes: int | None = None
+) -> Tool:
+    """The program given, or the one fetched earlier for an ABI of the phone.
+
+    Args:
+        abis: that the phone runs, best first (``ro.product.cpu.abilist``): a 64-bit phone may run
+            programs of 32 bit too. Nothing is known of a phone that says none.
+        page_bytes: of the phone's kernel; None where it does not say.
 
     Raises:
-        InvalidInput: given but unreadable.
-        StableDeviceError: none given and none fetched, or it is for another ABI.
+        InvalidInput: given but unreadable or damaged.
+        StableDeviceError: none given and none fetched, it is for another ABI, or linked for smaller
+            memory pages than the phone has.
         JobFailed: the fetched one was damaged since.
     """
-    tool = load_tool(binary) if binary else _cached_tool(abi)
-    if abi != UNREADABLE and tool.abi not in (None, abi):
+    abis = [abi for abi in ([abis] if isinstance(abis, str) else abis) if abi != UNREADABLE]
+    tool = load_tool(binary) if binary else _fetched_tool(abis)
+    elf = read_elf(tool.path)
+    if elf is None:
+        return tool
+    if abis and elf.abi not in abis:
         raise StableDeviceError(
-            f"{tool.path} is built for {tool.abi} but the phone runs {abi}; "
-            f"get the build for {abi}: {OFFICIAL.get(abi, 'none is published')}"
+            f"{tool.path} is built for {elf.abi} but the phone runs {' and '.join(abis)}; "
+            f"get the build for {abis[0]}: {OFFICIAL.get(abis[0], 'none is published')}"
+        )
+    if page_bytes and elf.page_bytes is not None and elf.page_bytes < page_bytes:
+        raise StableDeviceError(
+            f"{tool.path} is linked for memory pages of {elf.page_bytes} bytes but the phone's "
+            f"kernel has pages of {page_bytes}, so it cannot be loaded; get a newer build, or link "
+            f"it with -Wl,-z,max-page-size={page_bytes}"
         )
     return tool
 
@@ -184,29 +199,32 @@ def place(device: AdbDevice, files: dict[str, Path], mode: int = 0o644) -> int:
         StableDeviceError: the phone refuses, such as a full disk.
         TransientDeviceError: a push kept being cut short.
     """
-    wanted = {remote: _sha256(local.read_bytes()) for remote, local in files.items()}
-    there = _remote_sha256(device, wanted)
-    missing = [remote for remote, digest in wanted.items() if there.get(remote) != digest]
+    digests = RemoteDigests(device)
+    wanted = {remote: digests.of(local.read_bytes()) for remote, local in files.items()}
+    there = zip_longest(wanted, digests.there(list(wanted)))
+    missing = [remote for remote, got in there if got != wanted[remote]]
     for remote in missing:
-        _push_verified(device, files[remote].read_bytes(), remote, wanted[remote], mode)
+        _push_verified(device, files[remote].read_bytes(), remote, digests, mode)
     return len(missing)
 
 
-def _push_verified(device: AdbDevice, content: bytes, remote: str, digest: str, mode: int) -> None:
+def _push_verified(
+    device: AdbDevice, content: bytes, remote: str, digests: RemoteDigests, mode: int
+) -> None:
     """Under another name first, so that a push cut short never looks like the file."""
-    part = f"{remote}.part"
-    got: str | None = None
+    part, wanted, got = f"{remote}.part", digests.of(content), ""
     for attempt in range(1, _PUSH_ATTEMPTS + 1):
         try:
             device.push(content, part, mode)
-            got = _remote_sha256(device, [part]).get(part)
+            (got,) = digests.there([part])
         except TransientDeviceError:
             if attempt == _PUSH_ATTEMPTS:
                 raise
             device.wait()
             continue
-        if got == digest:
-            done = device.shell(f"chmod {mode:o} {part} && mv {part} {remote}")
+        if got == wanted:
+            from_, to = shlex.quote(part), shlex.quote(remote)
+            done = device.shell(f"chmod {mode:o} {from_} && mv {from_} {to}")
             if done.returncode:
                 raise StableDeviceError(
                     f"{device.serial} cannot put {remote} in place: {done.stderr.strip()}; "
@@ -214,36 +232,35 @@ def _push_verified(device: AdbDevice, content: bytes, remote: str, digest: str, 
                 )
             return
     raise TransientDeviceError(
-        f"pushed {remote} {_PUSH_ATTEMPTS} times but the phone has sha256 {got}, "
-        f"expected {digest}; try another cable or port"
+        f"pushed {remote} {_PUSH_ATTEMPTS} times but the phone has {digests.algorithm} "
+        f"{got or 'of nothing'}, expected {wanted}; try another cable or port"
     )
 
 
-def _remote_sha256(device: AdbDevice, paths: Iterable[str]) -> dict[str, str]:
-    """Digest by path of those files that exist on the phone."""
-    digests: dict[str, str] = {}
-    names = list(paths)
-    for start in range(0, len(names), 200):  # a command line has a limit
-        command = f"sha256sum {' '.join(names[start : start + 200])} 2>/dev/null"
-        for line in device.shell(command, timeout_s=120).stdout.splitlines():
-            digest, _, path = line.strip().partition(" ")
-            digests[path.strip().lstrip("*")] = digest
-    return digests
-
-
-def _cached_tool(abi: str) -> Tool:
-    path = cache_folder("benchmark_model", abi) / "benchmark_model"
-    record = path.with_suffix(".sha256")
-    if not (path.exists() and record.exists()):
+def _fetched_tool(abis: Sequence[str]) -> Tool:
+    """Of the first ABI that there is one for. A phone's word becomes a path only if we know it."""
+    known = [abi for abi in abis if abi in ABIS]
+    for abi in known:
+        path = cache_folder("benchmark_model", abi) / "benchmark_model"
+        record = path.with_suffix(".sha256")
+        if path.exists() and record.exists():
+            return _undamaged(load_tool(path), record, abi)
+    if not known:
         raise StableDeviceError(
-            f"no benchmark program for {abi}: give --binary PATH or run "
-            f"'mnasfpn devices --fetch-tool {abi}' while online"
+            f"the phone runs programs for {' '.join(abis) or UNREADABLE}; expected one "
+            f"of {', '.join(ABIS)}: give --binary PATH"
         )
-    tool = load_tool(path)
+    raise StableDeviceError(
+        f"no benchmark program for {known[0]}: give --binary PATH or run "
+        f"'mnasfpn devices --fetch-tool {known[0]}' while online"
+    )
+
+
+def _undamaged(tool: Tool, record: Path, abi: str) -> Tool:
     expected = record.read_text().partition(" ")[0].strip()
     if tool.sha256 != expected:
         raise JobFailed(
-            f"{path} has sha256 {tool.sha256}, fetched was {expected}: the file was damaged; "
+            f"{tool.path} has sha256 {tool.sha256}, fetched was {expected}: the file was damaged; "
             f"run 'mnasfpn devices --fetch-tool {abi}' again"
         )
     return tool

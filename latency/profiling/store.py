@@ -15,11 +15,13 @@ from typing import TypeVar
 
 import msgspec
 
+from ...android_harness.identity import is_same_device
 from ...android_harness.measurement import DeviceInfo, Run
 from ...errors import InvalidInput
 from ...storage.sqlite_file import DatabaseFile
 
 T = TypeVar("T")
+_LISTED = "(SELECT value FROM json_each(?))"
 
 
 @dataclass
@@ -53,7 +55,7 @@ class MeasurementStore(DatabaseFile):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         super().__init__(path)
-        self._known: dict[str, _Known] = {}
+        self._known: dict[DeviceInfo, _Known] = {}
 
     def append(self, device: DeviceInfo, key: str, run: Run) -> None:
         """Keep one run for good."""
@@ -76,13 +78,11 @@ class MeasurementStore(DatabaseFile):
 
         A row never changes, so it is decoded once: later calls look at what was added since.
         """
-        info = _device_json(device)
-        known = self._known.setdefault(info, _Known())
+        known = self._known.setdefault(device, _Known())
         with self._clear_errors():
             rows = self._database.execute(
-                "SELECT run.id, key, run FROM run JOIN device ON device.id = run.device "
-                "WHERE info = ? AND run.id > ? ORDER BY run.id",
-                (info, known.last),
+                f"SELECT id, key, run FROM run WHERE device IN {_LISTED} AND id > ? ORDER BY id",
+                (self._numbers(device), known.last),
             ).fetchall()
         for number, key, run in rows:
             known.runs.setdefault(key, []).append(self._decode(run, Run))
@@ -97,9 +97,8 @@ class MeasurementStore(DatabaseFile):
         """
         with self._clear_errors():
             rows = self._database.execute(
-                "SELECT key, recorded FROM run JOIN device ON device.id = run.device "
-                "WHERE info = ? ORDER BY run.id",
-                (_device_json(device),),
+                f"SELECT key, recorded FROM run WHERE device IN {_LISTED} ORDER BY id",
+                (self._numbers(device),),
             ).fetchall()
         ends = [(key, datetime.fromisoformat(recorded.rstrip("Z"))) for key, recorded in rows]
         return sum(
@@ -107,6 +106,14 @@ class MeasurementStore(DatabaseFile):
             for (_, begin), (key, end) in pairwise(ends)
             if key in keys
         )
+
+    def _numbers(self, device: DeviceInfo) -> str:
+        """Of the rows that are this device, in JSON: earlier versions wrote it otherwise."""
+        rows = self._database.execute("SELECT id, info FROM device").fetchall()
+        known = ((number, self._decode(info, DeviceInfo)) for number, info in rows)
+        return msgspec.json.encode(
+            [number for number, stored in known if is_same_device(stored, device)]
+        ).decode()
 
     def _decode(self, text: str, kind: type[T]) -> T:
         try:

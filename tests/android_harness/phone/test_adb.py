@@ -8,13 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from mnasfpn.android_harness.phone.adb import (
-    FIXES,
-    AdbDevice,
-    choose_serial,
-    classified,
-    list_devices,
-)
+from mnasfpn.android_harness.phone.adb import AdbDevice, choose_serial
+from mnasfpn.android_harness.phone.adb_server import FIXES, classified, list_devices
 from mnasfpn.errors import InvalidInput, StableDeviceError, TransientDeviceError
 
 

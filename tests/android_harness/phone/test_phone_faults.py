@@ -173,8 +173,16 @@ def test_disk_full(new_phone: Callable[..., Phone], tmp_path: Path) -> None:
     assert not runs(device, good_jobs(tmp_path, 1))[0].error
 
 
-def test_disk_fills_up_while_the_program_runs(device: AndroidDevice, tmp_path: Path) -> None:
-    with pytest.raises(StableDeviceError, match="No space left on device; free some space"):
+def test_disk_fills_up_while_the_program_runs(
+    new_phone: Callable[..., Phone], tmp_path: Path
+) -> None:
+    """Told by writing: the program's own words cost its model one run and no more."""
+    phone = new_phone(disk="1m")
+    device = AndroidDevice(phone.serial, TOOL)
+    words, *_ = runs(device, [job(tmp_path, "a", "full_disk"), *good_jobs(tmp_path, 1)])
+    assert "exit code 1" in words.error
+    AdbDevice(phone.serial).shell("cat /dev/zero >/data/local/tmp/rest")
+    with pytest.raises(StableDeviceError, match=r"No space left on device.*; free some space"):
         runs(device, [job(tmp_path, "a", "full_disk")])
 
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from pathlib import Path
 
-from mnasfpn.android_harness.phone.adb import list_devices
+from mnasfpn.android_harness.phone.adb_server import list_devices
 from mnasfpn.tests.android_harness.phone.adbd_phone import Cluster, Phone, why_no_phone
 from mnasfpn.tests.android_harness.phone.virtual_arm import (
     CPUS,
