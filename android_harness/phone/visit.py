@@ -2,8 +2,8 @@
 
 The script pins the program to cores and reads the mask back, reads the clocks of these cores right
 before and right after, ends the program on the phone itself when its time is up, and notes CPU time
-and wall time. Its pid stays in a file, so that whoever comes next
-can end a program whose caller died.
+and wall time. Its pid stays in a file, so that whoever comes next can end a program whose caller
+died.
 """
 
 from __future__ import annotations
@@ -24,11 +24,10 @@ _GRACE_S = 30.0
 #: Times are read to 10 ms: below this their ratio means nothing.
 _SHORT_S = 0.2
 _MARK = "@@mnasfpn-visit "
+_MARKED = re.compile(rf"{_MARK}(\w+) ?(.*)\n?")
 _REPORT = re.compile(
-    r"rc=(?P<rc>\d+) begun=(?P<begun>[\d.]*) ended=(?P<ended>[\d.]*) late=(?P<late>\w*) "
-    r"affinity=(?P<affinity>[^\n]*)\n?"
+    r"rc=(?P<rc>\d+) begun=(?P<begun>[\d.]*) ended=(?P<ended>[\d.]*) late=(?P<late>\w*)"
 )
-_PARTS = ("before\n", "program\n", "after\n")
 _TIME = re.compile(r"(\d+)m([\d.]+)s")
 
 #: Placeholders in capitals; POSIX shell, as Android's mksh understands it. The program, when it
@@ -37,8 +36,8 @@ _TIME = re.compile(r"(\d+)m([\d.]+)s")
 #: Both ``times`` leave out what reading the clocks costs.
 _SCRIPT = """cd FOLDER || exit 1
 trap '' HUP
-rm -f run.affinity run.csv
-begun= ended= late= affinity=
+rm -f run.csv
+begun= ended= late=
 sleep SECONDS </dev/null >/dev/null 2>&1 &
 time_is_up=$!
 echo "MARKbefore"
@@ -62,13 +61,12 @@ read ended rest 2>/dev/null </proc/uptime
 echo "MARKafter"
 times
 CLOCKS
-[ -e run.affinity ] && read -r affinity <run.affinity
 rm -f run.pid
-echo "MARKrc=$rc begun=$begun ended=$ended late=$late affinity=$affinity"
+echo "MARKended rc=$rc begun=$begun ended=$ended late=$late"
 exit 0
 """
-#: Runs the program where taskset puts it, and says where that is; it says nothing if never begun.
-_PINNED = '''taskset -p $$ >run.affinity 2>&1 || echo unreadable >run.affinity; exec "$0" "$@"'''
+#: Says on which cores taskset put it, then becomes the program.
+_PINNED = 'echo "MARKpinned $(taskset -p $$ 2>&1)"; exec "$0" "$@"'
 _END_LEFT_OVER = """cd FOLDER 2>/dev/null || exit 0
 [ -e run.pid ] && read -r pid <run.pid && grep -qF FOLDER /proc/$pid/cmdline 2>/dev/null &&
     kill -9 $pid && echo ended
@@ -118,7 +116,8 @@ def visit(
     """
     line = " ".join(map(shlex.quote, ["./benchmark_model", *arguments]))
     if cores:
-        line = f"taskset {affinity_mask(cores)} sh -c {shlex.quote(_PINNED)} {line}"
+        pinned = _filled(_PINNED, MARK=_MARK)
+        line = f"taskset {affinity_mask(cores)} sh -c {shlex.quote(pinned)} {line}"
     clocks = clock_command(cores, sysfs) if cores else ":"
     script = _filled(
         _SCRIPT,
@@ -129,29 +128,34 @@ def visit(
         MARK=_MARK,
     )
     result = device.shell(script, timeout_s=timeout_s + _GRACE_S)
-    first, *parts = result.stdout.split(_MARK)
-    found = _REPORT.fullmatch(parts[-1]) if len(parts) == len(_PARTS) + 1 else None
-    if not found or not all(map(str.startswith, parts, _PARTS)):
+    first, *marked = _MARKED.split(result.stdout)
+    said = dict(zip(marked[::3], marked[1::3], strict=True))
+    text = dict(zip(marked[::3], marked[2::3], strict=True))
+    found = _REPORT.fullmatch(said.get("ended", ""))
+    if not found or not {"before", "program", "after"} <= said.keys():
         raise TransientDeviceError(
             f"{device.serial} ended the run without a report, after {result.stdout[-80:]!r}; "
             "it will be tried again"
         )
-    before, program, after = (
-        part.removeprefix(name) for part, name in zip(parts[:-1], _PARTS, strict=True)
-    )
     done = Visit(
-        stdout=first + program,
+        stdout=first + text["program"] + text.get("pinned", ""),
         stderr=result.stderr,
         returncode=int(found["rc"]),
         too_long=found["late"] == "yes",
-        affinity=found["affinity"].strip(),
+        affinity=said.get("pinned", ""),
         wall_s=_elapsed_s(found["begun"], found["ended"]),
-        cpu_s=_children_s(after.splitlines()[:2]) - _children_s(before.splitlines()[-2:]),
-        clocks=core_clocks(before, after),
+        cpu_s=_children_s(text["after"].splitlines()[:2])
+        - _children_s(text["before"].splitlines()[-2:]),
+        clocks=core_clocks(text["before"], text["after"]),
     )
+    if cores and "pinned" not in said and not done.too_long:
+        why = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
+        raise TransientDeviceError(
+            f"{device.serial} runs nothing on {named(cores)} now: {why[-1]}; they may be switched "
+            "off: let it cool down. It will be tried again"
+        )
     if not done.too_long:
         _check_started(device, folder, done)
-        _check_pinned(device, cores, done)
     return done
 
 
@@ -218,15 +222,4 @@ def _check_started(device: AdbDevice, folder: str, done: Visit) -> None:
     raise StableDeviceError(
         f"the benchmark program cannot run on {device.serial}: {said[-1]}; it is there, but not "
         "what loads it: get the build for Android, not the one for Linux"
-    )
-
-
-def _check_pinned(device: AdbDevice, cores: Sequence[int], done: Visit) -> None:
-    """taskset ends before the program where the kernel refuses all of the cores."""
-    if not cores or done.affinity or not done.returncode:
-        return
-    said = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
-    raise TransientDeviceError(
-        f"{device.serial} runs nothing on {named(cores)} now: {said[-1]}; they may be switched "
-        "off: let it cool down. It will be tried again"
     )

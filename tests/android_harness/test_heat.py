@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,25 +11,25 @@ from hypothesis import strategies as st
 from mnasfpn.android_harness.heat import Zones, hal_temperatures, is_heat, thermal_status
 from mnasfpn.android_harness.measurement import UNREADABLE
 
-HEAT = (
-    "soc-thermal soc_max soc_therm soc1 xo-therm-adc msm-therm-adc quiet-therm-adc xo_therm "
-    "quiet_therm cpu-1-0-usr cpuss-0-lowf tsens_tz_sensor9 pm8150b_tz pm8994_tz battery bms "
-    "battery_zte mtktscpu mtktsbattery BIG LITTLE G3D camera-step modem-mmw0-usr ddr-usr aoss0-usr "
-    "usb_port_temp charger_skin_therm x86_pkg_temp acpitz vadc-therm"
-).split()
-NO_HEAT = (
-    "soc socd SOC bms-soc battery_soc pmi632-soc vbat ibat vbat_low vbat_too_low vbat-lvl0 ibat-high "
-    "ibat-vhigh pm8150b-vbat-lvl0 pm8150b-ibat-lvl1 pm8150b-bcl-lvl0 pm6150l-bcl-lvl2 pm-vbat-adc "
-    "bcl-2s-ibat-lvl0 vph_pwr vph-lvl0 bcl_voltage batt_current vdroop1 soft_ocp_cpu1 batoilo"
-).split()
+HEAT = """
+    soc-thermal soc_max soc_therm soc1 xo-therm-adc msm-therm-adc quiet-therm-adc xo_therm
+    quiet_therm cpu-1-0-usr cpuss-0-lowf tsens_tz_sensor9 pm8150b_tz pm8994_tz battery bms
+    battery_zte mtktscpu mtktsbattery BIG LITTLE G3D camera-step modem-mmw0-usr ddr-usr aoss0-usr usb_port_temp
+    charger_skin_therm vadc-therm x86_pkg_temp acpitz
+"""
+NO_HEAT = """
+    soc socd SOC bms-soc battery_soc pmi632-soc vbat ibat vbat_low vbat_too_low vbat-lvl0 ibat-high
+    ibat-vhigh pm8150b-vbat-lvl0 pm8150b-ibat-lvl1 pm8150b-bcl-lvl0 pm6150l-bcl-lvl2 pm-vbat-adc
+    bcl-2s-ibat-lvl0 vph_pwr vph-lvl0 bcl_voltage batt_current vdroop1 soft_ocp_cpu1 batoilo
+"""
 
 
-@pytest.mark.parametrize("zone", HEAT)
+@pytest.mark.parametrize("zone", HEAT.split())
 def test_zones_of_real_heat(zone: str) -> None:
     assert is_heat(zone)
 
 
-@pytest.mark.parametrize("zone", NO_HEAT)
+@pytest.mark.parametrize("zone", NO_HEAT.split())
 def test_zones_of_volts_amperes_and_percent(zone: str) -> None:
     assert not is_heat(zone)
 
@@ -81,30 +83,30 @@ def test_of_the_thermal_service_only_types_of_heat_in_degrees_as_they_are() -> N
         ("", UNREADABLE),
     ],
 )
-def test_where_nobody_would_tell_of_throttling_it_is_unknown(
-    text: str, status: int | str
-) -> None:
+def test_where_nobody_would_tell_of_throttling_it_is_unknown(text: str, status: int | str) -> None:
     assert thermal_status(text) == status
+
+
+X = UNREADABLE
 
 
 @pytest.mark.parametrize(
     ("raw", "celsius"),
     [
-        ({"a": 41500, "b": 38000, "c": -274000}, {"a": 41.5, "b": 38.0, "c": UNREADABLE}),
-        ({"a": 415, "b": 120, "c": 384}, {"a": 41.5, "b": 12.0, "c": 38.4}),
-        ({"a": 41, "b": 120, "c": 38}, {"a": 41.0, "b": 120.0, "c": 38.0}),
-        # The same readings of other units, on phones that mostly have one: no guess for each.
-        ({"a": 415, "b": 420, "c": 31, "d": 25000}, {"a": 41.5, "b": 42.0, "c": UNREADABLE, "d": UNREADABLE}),
-        ({"a": 41500, "b": 42000, "c": 31, "d": 285}, {"a": 41.5, "b": 42.0, "c": UNREADABLE, "d": UNREADABLE}),
-        # Cold, and nothing else explains it; no sensor there at all.
-        ({"a": 41500, "b": -5000, "c": 0, "d": "junk"}, {"a": 41.5, "b": -5.0, "c": 0.0, "d": UNREADABLE}),
+        ((41500, 38000, -274000), (41.5, 38.0, X)),
+        ((415, 120, 384), (41.5, 12.0, 38.4)),
+        ((41, 120, 38), (41.0, 120.0, 38.0)),
+        # Zones of another unit than most of the phone's: no guess for each.
+        ((415, 420, 31, 25000), (41.5, 42.0, X, X)),
+        ((41500, 42000, 31, 285), (41.5, 42.0, X, X)),
+        # Cold, and nothing else explains it; no number.
+        ((41500, -5000, 0, X), (41.5, -5.0, 0.0, X)),
     ],
-)  # fmt: skip
-def test_a_phone_has_one_unit(
-    raw: dict[str, float | str], celsius: dict[str, float | str]
-) -> None:
-    given_raw = {name: UNREADABLE if value == "junk" else value for name, value in raw.items()}
-    assert Zones().celsius(given_raw) == celsius
+)
+def test_a_phone_has_one_unit(raw: Sequence[float | str], celsius: Sequence[float | str]) -> None:
+    names = "abcd"
+    seen = Zones().celsius(dict(zip(names, raw, strict=False)))
+    assert tuple(seen.values()) == celsius
 
 
 @given(

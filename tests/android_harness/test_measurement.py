@@ -90,7 +90,8 @@ def test_a_run_of_version_0_1_still_opens_without_the_clock_of_other_cores():
 
 def test_the_clock_of_a_run_is_the_mean_over_its_cores():
     """Pinned to a prime core and three others, the program may have run on any of them."""
-    clocks = (CoreClock((4, 5, 6), 2000.0, "time_in_state"), CoreClock((7,), 2400.0, "time_in_state"))
+    three, one = ((4, 5, 6), 2000.0), ((7,), 2400.0)
+    clocks = tuple(CoreClock(*clock, "time_in_state") for clock in (three, one))
     assert effective_mhz(Run(0, 0, samples_us=(1.0,), clocks=clocks)) == pytest.approx(2100)
     assert effective_mhz(Run(0, 0, samples_us=(1.0,))) is None
 

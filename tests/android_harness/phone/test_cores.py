@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from shell_here import ShellHere, put_programs, put_script
 
-from mnasfpn.android_harness.phone.adb import ShellResult
+from mnasfpn.android_harness.phone.adb import AdbDevice
 from mnasfpn.android_harness.phone.cores import (
-    Cores,
     affinity_mask,
     cores_in_mask,
     named,
@@ -114,9 +113,7 @@ def test_big_cores_that_are_off_are_said(lists: dict[str, str]) -> None:
     found = parse_cores(kernel(HOTPLUG, [range(4)], online="0-3", **lists))
     assert found.biggest == (0, 1, 2, 3)
     assert found.off == (4, 5, 6, 7)
-    assert found.doubts == (
-        "cores 4-7 switched off and maybe bigger than cores 0-3, used instead",
-    )
+    assert found.doubts == ("cores 4-7 switched off and maybe bigger than cores 0-3, used instead",)
 
 
 def test_what_is_known_of_cores_that_are_off_is_used() -> None:
@@ -133,9 +130,7 @@ def test_what_is_known_of_cores_that_are_off_is_used() -> None:
 def test_a_core_that_is_off_stays_in_its_cluster() -> None:
     """So the cores that a store knows a phone by do not depend on which are on today."""
     some_off = {core: khz for core, khz in BIG_LITTLE.items() if core not in (5, 7)}
-    found = parse_cores(
-        kernel(some_off, [range(4), range(4, 8)], online="0-4,6", present="0-7")
-    )
+    found = parse_cores(kernel(some_off, [range(4), range(4, 8)], online="0-4,6", present="0-7"))
     assert found.biggest == (4, 5, 6, 7)
     assert found.doubts == ()
 
@@ -189,25 +184,11 @@ def test_cores_are_named_for_people() -> None:
     assert named([6, 0, 1, 2]) == "cores 0-2,6"
 
 
-class Shell:
-    """A phone whose shell is this computer's, with a ``taskset`` of its own on the path."""
-
-    serial = "shell"
-
-    def __init__(self, folder: Path, taskset: str) -> None:
-        self.folder = folder
-        script = folder / "taskset"
-        script.write_text(f"#!/bin/sh\n{taskset}\n")
-        script.chmod(0o755)
-
-    def shell(self, command: str) -> ShellResult:
-        done = subprocess.run(
-            ["sh", "-c", command],
-            capture_output=True,
-            text=True,
-            env={"PATH": f"{self.folder}:/usr/bin:/bin"},
-        )
-        return ShellResult(done.returncode, done.stdout, done.stderr)
+def phone_with(folder: Path, taskset: str) -> AdbDevice:
+    """Its shell is this computer's, with a ``taskset`` of its own."""
+    programs = put_programs(folder / "bin", "sh", "grep", "cat")
+    put_script(programs, "taskset", taskset)
+    return ShellHere(programs)  # type: ignore[return-value]
 
 
 @pytest.fixture
@@ -229,9 +210,9 @@ def test_pinned_is_what_ran_on_these_cores_however_the_mask_is_written(
     tmp_path: Path, sysfs: Path, writes: str
 ) -> None:
     """The last is a phone whose core 7 is off: it is missing from what is read back."""
-    phone = Shell(tmp_path, WORKS % writes)
-    assert read_cores(phone, str(sysfs)).biggest == (4, 5, 6, 7)  # type: ignore[arg-type]
-    found = pin(phone, sysfs=str(sysfs))  # type: ignore[arg-type]
+    phone = phone_with(tmp_path, WORKS % writes)
+    assert read_cores(phone, str(sysfs)).biggest == (4, 5, 6, 7)
+    found = pin(phone, sysfs=str(sysfs))
     assert (found.cores, found.why_not, found.doubts) == ((4, 5, 6, 7), "", ())
     assert found.unpinned(f"mask: {writes.replace('$MASK', 'f0')}") == ""
 
@@ -242,17 +223,17 @@ def test_pinned_is_what_ran_on_these_cores_however_the_mask_is_written(
 def test_what_is_not_pinned_is_not_claimed_and_the_reason_is_kept(
     tmp_path: Path, sysfs: Path, taskset: str
 ) -> None:
-    phone = Shell(tmp_path, taskset)
-    found = pin(phone, sysfs=str(sysfs))  # type: ignore[arg-type]
+    phone = phone_with(tmp_path, taskset)
+    found = pin(phone, sysfs=str(sysfs))
     assert found.cores == ()
     assert found.why_not.startswith("not pinned: taskset refuses cores 4-7: ")
     assert found.unpinned("") == found.why_not
-    with pytest.raises(StableDeviceError, match="does not pin to core 5: .*; name other cores"):
-        pin(phone, [5], str(sysfs))  # type: ignore[arg-type]
+    with pytest.raises(StableDeviceError, match=r"does not pin to core 5: .*; name other cores"):
+        pin(phone, [5], str(sysfs))
 
 
 def test_a_run_that_left_its_cores_is_not_pinned(tmp_path: Path, sysfs: Path) -> None:
-    made = pin(Shell(tmp_path, WORKS % "$MASK"), sysfs=str(sysfs))  # type: ignore[arg-type]
+    made = pin(phone_with(tmp_path, WORKS % "$MASK"), sysfs=str(sysfs))
     assert made.unpinned("mask: f") == "not pinned to cores 4-7: ran on cores 0-3"
     assert made.unpinned("mask: f8").endswith("ran on cores 3-7")
     assert "cannot be read: 'unreadable'" in made.unpinned("unreadable")
@@ -261,12 +242,13 @@ def test_a_run_that_left_its_cores_is_not_pinned(tmp_path: Path, sysfs: Path) ->
 def test_cores_asked_for_that_are_off_are_named(tmp_path: Path, sysfs: Path) -> None:
     (sysfs / "devices/system/cpu/online").write_text("0-3\n")
     (sysfs / "devices/system/cpu/present").write_text("0-7\n")
-    phone = Shell(tmp_path, "echo 'Invalid argument' >&2; exit 1")
-    with pytest.raises(StableDeviceError, match="does not pin to cores 4-5: cores 4-5 switched off"):
-        pin(phone, [4, 5], str(sysfs))  # type: ignore[arg-type]
+    phone = phone_with(tmp_path, "echo 'Invalid argument' >&2; exit 1")
+    with pytest.raises(
+        StableDeviceError, match="does not pin to cores 4-5: cores 4-5 switched off"
+    ):
+        pin(phone, [4, 5], str(sysfs))
 
 
 def test_no_cores_no_pinning(tmp_path: Path) -> None:
-    found = pin(Shell(tmp_path, "exit 1"), sysfs=str(tmp_path))  # type: ignore[arg-type]
+    found = pin(phone_with(tmp_path, "exit 1"), sysfs=str(tmp_path))
     assert found.why_not == "not pinned: the phone does not tell which cores it has"
-    assert isinstance(read_cores(Shell(tmp_path, ""), str(tmp_path)), Cores)  # type: ignore[arg-type]

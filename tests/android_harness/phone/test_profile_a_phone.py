@@ -138,10 +138,11 @@ def test_a_kernel_without_policies(phone: Phone, tmp_path: Path) -> None:
 def test_reading_clocks_costs_the_run_no_cpu_time(phone: Phone, tmp_path: Path) -> None:
     """A run of one thread would look like one of more."""
     grep = phone.folder / "system/bin/grep"
+    toybox = grep.readlink()
     grep.unlink()
     grep.write_text(
         "#!/system/bin/sh\ni=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done\n"
-        'exec toybox grep "$@"\n'
+        f'exec {toybox} grep "$@"\n'
     )
     grep.chmod(0o755)
     (run,) = runs(AndroidDevice(phone.serial, TOOL), [job(tmp_path, "a", "slow")])
@@ -188,7 +189,7 @@ def test_without_taskset_nothing_is_pinned_and_every_run_says_so(
     phone: Phone, tmp_path: Path
 ) -> None:
     (phone.folder / "system/bin/taskset").unlink()
-    with pytest.warns(RuntimeWarning, match="not pinned: taskset refuses cores 4-7: .*not found"):
+    with pytest.warns(RuntimeWarning, match=r"not pinned: taskset refuses cores 4-7: .*not found"):
         device = AndroidDevice(phone.serial, TOOL)
     assert device.describe().cores == ()
     (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
@@ -257,9 +258,9 @@ def test_cores_that_are_lost_in_a_campaign_are_waited_for(phone: Phone, tmp_path
     device = AndroidDevice(phone.serial, TOOL)
     taskset = phone.folder / "system/bin/taskset"
     works = taskset.read_text()
-    refuses = "echo \"taskset: failed to set pid $$'s affinity: Invalid argument\" >&2; exit 1\n"
+    refuses = 'echo "taskset: failed to set pid $$\'s affinity: Invalid argument" >&2; exit 1\n'
     taskset.write_text(f"#!/system/bin/sh\n{refuses}")
-    with pytest.raises(TransientDeviceError, match="runs nothing on cores 4-7 now: .*Invalid"):
+    with pytest.raises(TransientDeviceError, match=r"runs nothing on cores 4-7 now: .*Invalid"):
         runs(device, [job(tmp_path, "a", "us=1200")])
     taskset.write_text(works)
     assert not runs(device, [job(tmp_path, "a", "us=1200")])[0].error
