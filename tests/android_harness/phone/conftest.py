@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-for name in ("adbd_phone", "cable", "shell_here"):  # modules beside this file, importable by the tests
+#: Modules beside this file, importable by the tests.
+for name in ("adbd_phone", "cable", "shell_here"):
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, HERE / f"{name}.py")
         assert spec

@@ -1,4 +1,4 @@
-"""A device whose shell is this machine's own ``sh``: for what is said to a shell, not to a phone."""
+"""A device whose shell is this machine's own ``sh``: for what is said to a shell."""
 
 from __future__ import annotations
 

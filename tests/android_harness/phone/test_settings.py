@@ -34,7 +34,7 @@ class Phone(ShellHere):
 
     def obeys(self) -> None:
         at = self.state
-        put_script(self.path, "dumpsys", f"read -r s <{at}/screen && echo \" mWakefulness=$s\"")
+        put_script(self.path, "dumpsys", f'read -r s <{at}/screen && echo " mWakefulness=$s"')
         put_script(
             self.path,
             "input",
@@ -147,7 +147,7 @@ def test_the_note_stays_until_everything_is_put_back(tmp_path: Path) -> None:
     phone = Phone(tmp_path)
     phone.apply()
     phone.refuses("settings", 255)
-    with pytest.raises(TransientDeviceError, match=r"WRITE_SECURE.*undo by hand: adb -s here shell"):
+    with pytest.raises(TransientDeviceError, match=r"WRITE_SECURE.*by hand: adb -s here shell"):
         phone.restore()
     assert phone.noted
     phone.obeys()
