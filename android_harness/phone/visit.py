@@ -56,8 +56,7 @@ times
 exit 0
 """
 _END_LEFT_OVER = """cd FOLDER 2>/dev/null || exit 0
-[ -e run.pid ] && read -r pid <run.pid && grep -qF FOLDER /proc/$pid/cmdline 2>/dev/null &&
-    kill -9 $pid && echo ended
+[ -e run.pid ] && read -r pid <run.pid && [ /proc/$pid/cwd -ef . ] && kill -9 $pid && echo ended
 rm -f run.pid
 """
 
