@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -128,6 +128,10 @@ class Phone:
     def switch_core(self, core: int, on: bool) -> None:
         """What hotplug does: to save power, or because of heat."""
         switch_core(self.folder / "sys", self.clusters, core, on)
+
+    def switch_cores(self, cores: Iterable[int], on: bool) -> None:
+        for core in cores:
+            self.switch_core(core, on)
 
     def processes(self) -> list[str]:
         """Command lines of all that runs on the phone, but for init, adbd and who is asking."""

@@ -19,6 +19,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from mnasfpn.android_harness.host.native_build import RUNNER_SOURCES, build
+from mnasfpn.models.graph.builder import GraphBuilder
+from mnasfpn.models.graph.costs import cost
+from mnasfpn.models.graph.graph import Graph
 from mnasfpn.storage.atomic import write_atomically
 from mnasfpn.storage.cache import cache_folder
 from mnasfpn.tests.android_harness.phone.adbd_phone import Phone
@@ -54,6 +57,18 @@ ZONES = {
 }
 
 
+def convolution(channels: int, size: int = 20) -> Graph:
+    """A model of one 3x3 convolution, of which everybody can count the multiply-adds."""
+    builder = GraphBuilder()
+    name = builder.input("in", (1, size, size, channels))
+    return builder.graph([builder.conv("conv", name, channels, kernel=3)])
+
+
+def cycles(graph: Graph) -> float:
+    """Of the biggest core, for a model of one convolution; as ``physics/model_work.c`` counts."""
+    return cost(graph).madds / 8 + 4000
+
+
 @dataclass(frozen=True)
 class Physics:
     """Constants of a phone's body; the equations are in ``physics/physics.h``.
@@ -61,6 +76,7 @@ class Physics:
     Args:
         slowness: of every core; 20 is a phone of which each inference takes 20 times as long.
         noise: sigma of the logarithm of a repeat's time.
+        restlessness: and of what all repeats of one process have in common, as of other programs.
         memory_mb: for all tensors of a model at once.
         out_of_memory: the program is killed (``kill``), or the phone has to ``restart``.
         ambient_c: of the room.
@@ -73,6 +89,7 @@ class Physics:
 
     slowness: float = 1.0
     noise: float = 0.004
+    restlessness: float = 0.0
     memory_mb: float = 4000.0
     out_of_memory: str = "kill"
     ambient_c: float = 25.0

@@ -20,14 +20,14 @@ from mnasfpn.android_harness.phone.android import AndroidDevice
 from mnasfpn.android_harness.protocol import PHONE_PROTOCOL
 from mnasfpn.android_harness.tool_output.benchmark_output import parse_output
 from mnasfpn.android_harness.verdict import judge
-from mnasfpn.models.graph.builder import GraphBuilder
-from mnasfpn.models.graph.costs import cost
 from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.tflite.writer import write_tflite
 from mnasfpn.tests.android_harness.phone.simulated_phone import (
     MODEL,
     Physics,
     SimulatedPhone,
+    convolution,
+    cycles,
     simulated_tool,
 )
 from mnasfpn.tests.android_harness.phone.virtual_arm import CPUS, make_launcher, what_is_missing
@@ -36,12 +36,6 @@ pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 QUIET = Physics(noise=0.0)
 SETTINGS = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=100)
 NewPhone = Callable[..., SimulatedPhone]
-
-
-def convolution(channels: int, size: int = 20) -> Graph:
-    builder = GraphBuilder()
-    name = builder.input("in", (1, size, size, channels))
-    return builder.graph([builder.conv("conv", name, channels, kernel=3)])
 
 
 def measure(phone: SimulatedPhone, graph: Graph, folder: Path, **settings: float) -> Run:
@@ -71,8 +65,7 @@ def test_time_follows_from_the_model(phone: SimulatedPhone, tmp_path: Path) -> N
     for channels in (8, 64):
         graph = convolution(channels)
         run = measure(phone, graph, tmp_path)
-        cycles = cost(graph).madds / 8 + 4000
-        assert run.stats_us["median"] == pytest.approx(cycles / 2457.6, abs=1)
+        assert run.stats_us["median"] == pytest.approx(cycles(graph) / 2457.6, abs=1)
 
 
 def test_a_slow_phone_takes_20_times_as_long(phone: SimulatedPhone, tmp_path: Path) -> None:
@@ -122,12 +115,10 @@ def test_a_core_that_is_off_is_off(phone: SimulatedPhone) -> None:
     phone.switch_core(7, False)
     pinned = "taskset f0 sh -c 'taskset -p $$'"
     assert adb.shell(pinned).stdout.endswith(" 70\n")
-    for core in (4, 5, 6):
-        phone.switch_core(core, False)
+    phone.switch_cores((4, 5, 6), False)
     assert adb.shell(pinned).returncode == 1
     assert "policy4" not in adb.shell("ls /sys/devices/system/cpu/cpufreq").stdout
-    for core in (4, 5, 6, 7):
-        phone.switch_core(core, True)
+    phone.switch_cores((4, 5, 6, 7), True)
     assert adb.shell(pinned).stdout.endswith(" f0\n")
     assert "policy4" in adb.shell("ls /sys/devices/system/cpu/cpufreq").stdout
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from mnasfpn.android_harness.measurement import Measurement, Run, Status
+from mnasfpn.android_harness.measurement import Measurement, Status, effective_mhz
 from mnasfpn.android_harness.phone.android import AndroidDevice
 from mnasfpn.android_harness.protocol import PHONE_PROTOCOL
-from mnasfpn.errors import DeviceError, StableDeviceError
-from mnasfpn.latency.profiling.session import SENTINEL_KEY, Session
+from mnasfpn.errors import StableDeviceError, TransientDeviceError
+from mnasfpn.latency.profiling.session import Session
 from mnasfpn.latency.profiling.store import MeasurementStore
-from mnasfpn.models.graph.builder import GraphBuilder
-from mnasfpn.models.graph.costs import cost
 from mnasfpn.models.graph.graph import Graph
 from mnasfpn.tests.android_harness.phone.simulated_phone import (
     CLUSTERS,
@@ -23,19 +20,16 @@ from mnasfpn.tests.android_harness.phone.simulated_phone import (
     Physics,
     SimulatedPhone,
     Zone,
+    convolution,
+    cycles,
     simulated_tool,
 )
 from mnasfpn.tests.android_harness.phone.trouble import Row
 
 pytestmark = [pytest.mark.phone, pytest.mark.slow, pytest.mark.xdist_group("phone")]
 NewPhone = Callable[..., SimulatedPhone]
+BIG = CLUSTERS[-1].cores
 TOP_KHZ = CLUSTERS[-1].khz[-1]
-
-
-def convolution(channels: int, size: int = 20) -> Graph:
-    builder = GraphBuilder()
-    name = builder.input("in", (1, size, size, channels))
-    return builder.graph([builder.conv("conv", name, channels, kernel=3)])
 
 
 #: 0.2, 0.7 and 100 ms on a phone without trouble.
@@ -50,7 +44,7 @@ WARM = Physics(ambient_c=52, slowness=3)
 
 def true_us(graph: Graph, physics: Physics) -> float:
     """What the phone takes at its highest clock; see physics/model_work.c."""
-    return (cost(graph).madds / 8 + 4000) * physics.slowness / TOP_KHZ * 1e3
+    return cycles(graph) * physics.slowness / TOP_KHZ * 1e3
 
 
 @pytest.fixture
@@ -144,29 +138,67 @@ def test_a_sensor_is_stuck(new_phone: NewPhone, store: MeasurementStore, row: Ro
     row.seen_in(verdicts(found))
 
 
-def test_a_big_core_goes_off(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:
-    """Hotplug in the middle: what ran on fewer cores says so, and all is right once it is back."""
+def test_other_apps_are_at_work(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:
+    """Processes that differ by 20 %: never VALID, however often they are measured."""
+    phone = new_phone(kind=SimulatedPhone, physics=Physics(restlessness=0.2))
+    for _ in range(2):
+        found = measured(phone, store, {"small": SMALL})
+        assert found["small"].verdict.status is Status.UNSTABLE
+    row.seen_in(verdicts(found))
+
+
+def test_the_phone_changes_meanwhile(
+    new_phone: NewPhone, store: MeasurementStore, row: Row
+) -> None:
+    """Something makes it slower from the second round on: the sentinel is slower too."""
     phone = new_phone(kind=SimulatedPhone)
 
-    def hotplug(done: int, _key: str) -> None:
-        phone.switch_core(7, on=done not in (2, 3))
+    def change(done: int, _key: str) -> None:
+        if done == 3:
+            phone.set_physics(Physics(slowness=1.2))
 
-    found = measured(phone, store, MODELS, hotplug)
-    (device,) = store.devices()
-    row.seen_in("\n".join(run.error for runs in store.runs(device).values() for run in runs))
+    found = measured(phone, store, MODELS, change)
+    row.seen_in(verdicts(found))
+
+
+def test_a_big_core_goes_off(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:
+    """The others are as big: what runs on them is right."""
+    phone = new_phone(kind=SimulatedPhone)
+    found = measured(phone, store, MODELS, lambda done, _: phone.switch_core(7, on=done > 3))
     right(found)
+    row.seen_in(verdicts(found))
+
+
+def test_all_big_cores_go_off(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:
+    """For good, it stops; what was measured is kept, and with the cores back it goes on."""
+    phone = new_phone(kind=SimulatedPhone)
+
+    def lose(done: int, _key: str) -> None:
+        if done == 2:
+            phone.switch_cores(BIG, False)
+
+    with pytest.raises(TransientDeviceError) as caught:
+        measured(phone, store, MODELS, lose)
+    row.seen_in(str(caught.value))
+    kept = rows_in(store)
+    phone.switch_cores(BIG, True)
+    right(measured(phone, store))
+    assert rows_in(store) > kept
 
 
 def test_the_big_cores_are_off(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:
+    """What the small ones take is said to be theirs; with the big ones on it is measured anew."""
     phone = new_phone(kind=SimulatedPhone)
-    for core in (4, 5, 6, 7):
-        phone.switch_core(core, False)
-    with pytest.raises(StableDeviceError) as caught:
-        measured(phone, store)
-    row.seen_in(str(caught.value))
-    for core in (4, 5, 6, 7):
-        phone.switch_core(core, True)
-    right(measured(phone, store))
+    phone.switch_cores(BIG, False)
+    with pytest.warns(RuntimeWarning) as caught:
+        small = measured(phone, store)
+    row.seen_in("\n".join(str(each.message) for each in caught))
+    phone.switch_cores(BIG, True)
+    big = measured(phone, store)
+    right(big)
+    for key, one in big.items():
+        assert small[key].device.cores == (0, 1, 2, 3)
+        assert small[key].centre_us == pytest.approx((one.centre_us or 0) * 3.48, rel=0.03)
 
 
 def test_an_old_kernel(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:
@@ -174,11 +206,10 @@ def test_an_old_kernel(new_phone: NewPhone, store: MeasurementStore, row: Row) -
     phone = new_phone(kind=SimulatedPhone, policies=False)
     found = measured(phone, store)
     right(found)
-    assert all(run.after.time_in_state for one in found.values() for run in one.runs)
-    phone.set_physics(replace(phone.physics, ambient_c=80))
-    phone.rest(600)
-    hot = measured(phone, store, {"other": convolution(48)})
-    row.seen_in(verdicts(hot))
+    row.seen_in(verdicts(found))
+    for one in found.values():
+        for run in one.runs:
+            assert effective_mhz(run) == pytest.approx(TOP_KHZ / 1e3, rel=0.01)
 
 
 def test_no_sha256sum(new_phone: NewPhone, store: MeasurementStore, row: Row) -> None:

@@ -57,7 +57,7 @@ static void read_constant(Phone *phone, const char *name, const char *text) {
         {"memory_mb", &phone->memory_mb}, {"ambient_c", &phone->ambient_c},
         {"c_per_w", &phone->c_per_w},     {"j_per_c", &phone->j_per_c},
         {"idle_w", &phone->idle_w},       {"throttle_c", &phone->throttle_c},
-        {"hysteresis_c", &phone->hysteresis_c},
+        {"restlessness", &phone->restlessness}, {"hysteresis_c", &phone->hysteresis_c},
     };
     for (size_t i = 0; i < sizeof constants / sizeof *constants; i++)
         if (!strcmp(constants[i].name, name)) {
@@ -188,9 +188,9 @@ static double uniform(Phone *phone) {
     return (double)((phone->random * 0x2545F4914F6CDD1Du) >> 11) * 0x1p-53;
 }
 
-double disturbance(Phone *phone) {
+double disturbance(Phone *phone, double sigma) {
     double radius = sqrt(-2 * log(1 - uniform(phone))), angle = 2 * M_PI * uniform(phone);
-    return exp(phone->noise * radius * cos(angle));
+    return exp(sigma * radius * cos(angle));
 }
 
 static bool read_first(const char *path, const char *format, void *value) {

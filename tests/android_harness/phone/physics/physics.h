@@ -37,7 +37,7 @@ typedef struct {
 typedef struct {
     char root[PATH_MAX / 4], sysfs[PATH_MAX / 4]; /* of its files; where it has its /sys */
     int lock;
-    double slowness, noise, memory_mb;
+    double slowness, noise, restlessness, memory_mb;
     bool restarts_without_memory; /* else the program is killed */
     double ambient_c, c_per_w, j_per_c, idle_w, throttle_c, hysteresis_c;
     int clusters, zones;
@@ -68,7 +68,7 @@ double most_hz(const Phone *phone);
 
 void rest(Phone *phone, double seconds);
 
-/* Lognormal about 1: how much longer an inference takes than it should. */
-double disturbance(Phone *phone);
+/* Lognormal about 1: how much longer something takes than it should. */
+double disturbance(Phone *phone, double sigma);
 
 #endif

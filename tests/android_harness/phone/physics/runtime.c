@@ -49,12 +49,13 @@ Model load_model(const Flags *flags) {
     if (needed.mb > phone.memory_mb) run_out_of_memory();
     printf("INFO: Loaded model %s\n", flags->graph);
     work(&phone, core, CYCLES_PER_MB * needed.mb);
+    needed.cycles *= disturbance(&phone, phone.restlessness);
     return (Model){0};
 }
 
 bool run_model(const Model *model) {
     (void)model;
-    work(&phone, core, needed.cycles * disturbance(&phone));
+    work(&phone, core, needed.cycles * disturbance(&phone, phone.noise));
     return true;
 }
 
