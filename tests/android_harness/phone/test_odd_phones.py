@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from adbd_phone import Phone
-from cable import Cable
+from cable import Cable, OtherNames
 
 from mnasfpn.android_harness.campaign import campaign
 from mnasfpn.android_harness.device import Job, RunSettings
@@ -20,6 +20,7 @@ from mnasfpn.android_harness.phone.android import AndroidDevice
 from mnasfpn.android_harness.phone.visit import end_left_over
 from mnasfpn.android_harness.protocol import PHONE_PROTOCOL
 from mnasfpn.errors import StableDeviceError
+from mnasfpn.latency.profiling.store import MeasurementStore
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 TOOL = Path(__file__).parent / "recorded_benchmark_model"
@@ -83,6 +84,51 @@ def test_one_phone_over_two_connections(phone: Phone, second_way: Cable, android
     assert first.serial == "EX0042"
     assert first.unit
     assert android_id not in first.unit or not android_id
+
+
+MDNS = "adb-EX0042-aBcDeF{}._adb-tls-connect._tcp"
+
+
+def test_a_campaign_goes_on_over_another_connection(
+    adb_server: int, phone: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By address, by mDNS name, by that of a reconnect, and named by its own serial."""
+    phone.set_properties({"ro.serialno": "EX0042"})
+    measured = [job(tmp_path, "a", "us=1200")]
+    with MeasurementStore(tmp_path / "m.db") as store:
+        for count, (listed, asked) in enumerate(
+            (
+                (phone.serial, phone.serial),
+                (MDNS.format(""), MDNS.format("")),
+                (MDNS.format(" (2)"), MDNS.format(" (2)")),
+                (MDNS.format(""), "EX0042"),
+            )
+        ):
+            server = OtherNames(adb_server, {phone.serial: listed})
+            monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.port))
+            device = AndroidDevice(asked, TOOL)
+            assert device.adb.serial == listed
+            info = device.describe()
+            assert len(store.runs(info).get("a", ())) == count
+            store.append(info, "a", runs(device, measured)[0])
+            assert len(store.devices()) == 1
+            server.close()
+
+
+def test_a_phone_whose_name_gets_a_number_is_followed(
+    adb_server: int, phone: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = OtherNames(adb_server, {phone.serial: MDNS.format("")})
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.port))
+    device = AndroidDevice(MDNS.format(""), TOOL, reconnect_s=2)
+    jobs, sentinel = [job(tmp_path, "a", "us=1200")], job(tmp_path, "sentinel", "us=500")
+    visited = []
+    for at, run in campaign(device, jobs, PROTOCOL, 0, SETTINGS, sentinel=sentinel):
+        server.names[phone.serial] = MDNS.format(" (2)")
+        assert not run.error
+        visited.append(at.key)
+    assert visited == ["sentinel", "a", "sentinel"]
+    server.close()
 
 
 def test_a_restarted_phone_is_itself(phone: Phone) -> None:
@@ -193,7 +239,7 @@ def test_a_kernel_with_large_pages_refuses_before_anything_is_pushed(
     program.write_bytes(elf(183, 4096))
     assert AndroidDevice(phone.serial, program)
     script(phone, "getconf", '[ "$1" = PAGE_SIZE ] && echo 16384')
-    with pytest.raises(StableDeviceError, match="pages of 4096 bytes .* pages of 16384"):
+    with pytest.raises(StableDeviceError, match=r"pages of 4096 bytes .* pages of 16384"):
         AndroidDevice(phone.serial, program)
     assert not (phone.tmp / "mnasfpn").exists()
     program.write_bytes(elf(183, 16384))
@@ -223,12 +269,12 @@ def test_settings_that_the_maker_does_not_let_us_write(phone: Phone, tmp_path: P
         '[ "$1" = get ] && [ "$2" = global ] && echo 0 && exit',
         "echo 'java.lang.SecurityException: Permission denial' >&2; exit 255",
     )
-    with (
-        pytest.warns(RuntimeWarning, match=r"refuses `settings put global stay_on.*Stay awake"),
-        AndroidDevice(phone.serial, TOOL) as device,
-    ):
-        assert phone.get_state("wakefulness") == "Awake"
-        assert not runs(device, [job(tmp_path, "a", "us=1200")])[0].error
+    device = AndroidDevice(phone.serial, TOOL)
+    with pytest.warns(RuntimeWarning, match=r"refuses `settings put global stay_on.*Stay awake"):
+        device.__enter__()
+    assert phone.get_state("wakefulness") == "Awake"
+    assert not runs(device, [job(tmp_path, "a", "us=1200")])[0].error
+    device.__exit__(None, None, None)
     assert phone.get_state("wakefulness") == "Asleep"
     assert not (phone.tmp / "mnasfpn/restore").exists()
 
@@ -260,9 +306,7 @@ def test_a_folder_with_an_odd_name(phone: Phone, tmp_path: Path, name: str) -> N
     assert {path.name for path in phone.tmp.iterdir()} <= {name, "mnasfpn.unit"}
 
 
-def test_an_operator_profile_of_an_earlier_run_is_never_read(
-    phone: Phone, tmp_path: Path
-) -> None:
+def test_an_operator_profile_of_an_earlier_run_is_never_read(phone: Phone, tmp_path: Path) -> None:
     """The second model's program writes none."""
     device = AndroidDevice(phone.serial, TOOL)
     profile = replace(SETTINGS, op_profile=True)
@@ -298,9 +342,7 @@ def talker(folder: Path, words: str, exit_code: int) -> Path:
         "taskset: is what I say",
     ],
 )
-def test_the_words_of_one_model_end_no_campaign(
-    phone: Phone, tmp_path: Path, words: str
-) -> None:
+def test_the_words_of_one_model_end_no_campaign(phone: Phone, tmp_path: Path, words: str) -> None:
     device = AndroidDevice(phone.serial, talker(tmp_path, words, 1))
     jobs = [job(tmp_path, "bad", "talks"), job(tmp_path, "good", "us=1200")]
     sentinel = job(tmp_path, "sentinel", "us=500")
@@ -313,7 +355,7 @@ def test_the_words_of_one_model_end_no_campaign(
 
 def test_the_shells_own_exit_code_ends_it(phone: Phone, tmp_path: Path) -> None:
     device = AndroidDevice(phone.serial, talker(tmp_path, "no words of ours", 126))
-    with pytest.raises(StableDeviceError, match="cannot run on .*no words of ours"):
+    with pytest.raises(StableDeviceError, match=r"cannot run on .*no words of ours"):
         runs(device, [job(tmp_path, "good", "us=1200"), job(tmp_path, "bad", "talks")])
 
 
