@@ -9,13 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ..errors import InvalidInput, StableDeviceError, TransientDeviceError
+from .cooling import Cooling
 from .device import Device, Job, RunSettings
-from .measurement import Run, Telemetry
+from .measurement import Run
 from .protocol import MeasuringProtocol
 from .verdict import condensed, is_valid
-
-#: How often a resting device is asked for its temperature.
-COOLDOWN_POLL_S = 5.0
 
 
 def campaign(
@@ -58,14 +56,14 @@ def campaign(
     pending = [job for job in jobs if not is_valid(job.key, runs, protocol, sentinel.key)]
     if not pending:
         return
-    rest_c = _hottest_c(device.telemetry())
+    cooling = Cooling(device, protocol, sleep)
     for number in range(start, start + protocol.rounds + protocol.extra_rounds):
         order = round_order(pending, sentinel, protocol, seed, number)
         for job, run in _round(device, order, settings, number, protocol, sleep):
             runs[job.key].append(condensed(run, protocol))
             errors[job.key] += bool(run.error)
             yield job, run
-            rest_c = _cool_down(device, run, rest_c, protocol, sleep)
+            cooling.after(run)
         pending = [
             job
             for job in pending
@@ -117,38 +115,6 @@ def _round(
                     f"the device ended round {number} after {done} of {len(order)} visits without "
                     "saying why; this is a defect of its driver"
                 )
-
-
-def _cool_down(
-    device: Device,
-    run: Run,
-    rest_c: float | None,
-    protocol: MeasuringProtocol,
-    sleep: Callable[[float], None],
-) -> float | None:
-    """Wait until the device is at most ``cooldown_c`` above its temperature at rest.
-
-    Returns the temperature at rest: what a device still has when the time is up is what it rests
-    at under this work, and waiting for less again after every visit would never end.
-    """
-    now_c = _hottest_c(run.after)
-    if rest_c is None or now_c is None:
-        return rest_c
-    waited_s = 0.0
-    while now_c > rest_c + protocol.cooldown_c and waited_s < protocol.cooldown_timeout_s:
-        sleep(COOLDOWN_POLL_S)
-        waited_s += COOLDOWN_POLL_S
-        try:
-            seen_c = _hottest_c(device.telemetry())
-        except TransientDeviceError:
-            return rest_c  # the next visit reconnects, and counts its attempts
-        now_c = now_c if seen_c is None else seen_c
-    return max(rest_c, now_c - protocol.cooldown_c)
-
-
-def _hottest_c(telemetry: Telemetry) -> float | None:
-    readable = [value for value in telemetry.temperature_c.values() if not isinstance(value, str)]
-    return max(readable, default=None)
 
 
 def check_keys(keys: Iterable[str]) -> None:

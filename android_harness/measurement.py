@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
 from ..errors import InvalidInput
 
 Provenance = Literal["measured", "published", "simulated"]
+ClockSource = Literal["time_in_state", "scaling_cur_freq"]
 UNREADABLE = "unreadable"
 HOST = "host"  # serial of this PC
 
@@ -49,7 +51,22 @@ class Telemetry:
     battery_percent: float | str = UNREADABLE
     charging: bool | str = UNREADABLE
     load_average: float | str = UNREADABLE
-    time_in_state: dict[str, dict[str, int]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CoreClock:
+    """How fast cores that share a clock were while a run lasted.
+
+    Args:
+        cores: of those that the run was pinned to.
+        mhz: by ``time_in_state`` the mean over the run; by ``scaling_cur_freq``, where the kernel
+            keeps no such table, the clock right after it.
+        source: which of the two.
+    """
+
+    cores: tuple[int, ...]
+    mhz: float
+    source: ClockSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,11 @@ class Run:
     ``samples_us`` holds every single inference where the runtime gives them (this PC). A benchmark
     tool on a phone prints only statistics; then ``samples_us`` is empty and ``stats_us`` has its
     keys (min, avg, max, std, count, and median, p5, p95 where printed).
+
+    Args:
+        clocks: of the cores it was pinned to; empty where they cannot be read.
+        unpinned: why the process was not held to its cores; empty when it was. Never VALID.
+        core_doubts: why the cores it was pinned to may not be the device's biggest.
     """
 
     round: int
@@ -82,6 +104,9 @@ class Run:
     op_profile: tuple[OpTiming, ...] = ()
     error: str = ""  # why there are no samples
     clock_us: float | None = None  # fixed arithmetic beside the samples: the core's speed (PC)
+    clocks: tuple[CoreClock, ...] = ()
+    unpinned: str = ""
+    core_doubts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not (self.samples_us or self.stats_us or self.error):
@@ -93,20 +118,15 @@ class Run:
 
 
 def effective_mhz(run: Run) -> float | None:
-    """Mean frequency during the run, from the time spent in each; of the fastest cluster."""
-    return max(
-        (mhz for name in run.after.time_in_state for mhz in _mean_mhz(run, name)), default=None
-    )
+    """The clock of the run, as the mean over the cores it was pinned to; None if unreadable."""
+    cores = sum(len(clock.cores) for clock in run.clocks)
+    return sum(len(clock.cores) * clock.mhz for clock in run.clocks) / cores if cores else None
 
 
-def _mean_mhz(run: Run, name: str) -> list[float]:
-    """Mean frequency of one cluster between the two telemetries; empty when time stood still."""
-    before = run.before.time_in_state.get(name, {})
-    after = run.after.time_in_state[name]
-    spent = {khz: ticks - before.get(khz, 0) for khz, ticks in after.items()}
-    total = sum(spent.values())
-    return (
-        [sum(int(khz) * ticks for khz, ticks in spent.items()) / total / 1e3] if total > 0 else []
+def core_doubts(runs: Iterable[Run]) -> tuple[str, ...]:
+    """What the reader of these runs must know of the cores they ran on, each thing once."""
+    return tuple(
+        dict.fromkeys(text for run in runs for text in (run.unpinned, *run.core_doubts) if text)
     )
 
 

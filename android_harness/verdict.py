@@ -149,7 +149,7 @@ def disturbances(
     relative = [(other, cost / usual) for other, cost in zip(sentinels, costs, strict=True)]
     result = []
     for run in runs:
-        why = []
+        why = [run.unpinned] if run.unpinned else []
         if inferences(run) < protocol.runs:
             why.append(f"{inferences(run)} repeats of {protocol.runs}")
         status = run.after.thermal_status

@@ -24,8 +24,9 @@ from ...errors import (
     StableDeviceError,
     TransientDeviceError,
 )
+from ..clocks import CURRENT, TIME_IN_STATE, ClockReading, mean_mhz, read_clock
 from ..device import Job, RunSettings
-from ..measurement import HOST, UNREADABLE, DeviceInfo, Run, Telemetry
+from ..measurement import HOST, UNREADABLE, CoreClock, DeviceInfo, Run, Telemetry
 from .operator_profile import profile_model
 from .worker import installed_runtime
 
@@ -92,8 +93,19 @@ class HostDevice:
             battery_percent=_number(battery / "capacity", 1),
             charging=state if state == UNREADABLE else state in ("Charging", "Full"),
             load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else UNREADABLE,
-            time_in_state=_time_in_state(name, _read(cpufreq / "stats/time_in_state")),
         )
+
+    def clock(self) -> ClockReading:
+        """Of the pinned core, now."""
+        cpufreq = self._sys / f"devices/system/cpu/cpu{self.core or 0}/cpufreq"
+        return read_clock(_read(cpufreq / TIME_IN_STATE).splitlines(), _read(cpufreq / CURRENT))
+
+    def clocks_since(self, before: ClockReading) -> tuple[CoreClock, ...]:
+        """The pinned core's mean clock since then; a single reading says less than the probe."""
+        found = mean_mhz(before, self.clock())
+        if self.core is None or found is None or found[1] != "time_in_state":
+            return ()
+        return (CoreClock((self.core,), *found),)
 
     def run_round(
         self, jobs: Sequence[Job], settings: RunSettings, round_number: int
@@ -111,7 +123,7 @@ class HostDevice:
         try:
             for position, job in enumerate(jobs):
                 worker = worker or _Worker(self.core)
-                before = self.telemetry()
+                before, clock = self.telemetry(), self.clock()
                 try:
                     answer = worker.visit(job, settings)
                 except _ModelStoppedWorker as stopped:
@@ -119,6 +131,7 @@ class HostDevice:
                     worker, answer = None, {"error": str(stopped)}
                 if "error" not in answer:
                     answer["samples_us"] = tuple(answer["samples_us"])
+                    answer["clocks"] = self.clocks_since(clock)
                 yield (
                     job,
                     Run(round_number, position, before=before, after=self.telemetry(), **answer),
@@ -132,7 +145,7 @@ class HostDevice:
     ) -> Generator[tuple[Job, Run], None, None]:
         """With the operator profile, which the native runner has; one process per job."""
         for position, job in enumerate(jobs):
-            before = self.telemetry()
+            before, clock = self.telemetry(), self.clock()
             values: dict[str, Any]
             try:
                 found = profile_model(job.model, settings, self.core)
@@ -140,6 +153,7 @@ class HostDevice:
                     "stats_us": found.stats_us,
                     "init_us": found.init_us,
                     "op_profile": found.timings,
+                    "clocks": self.clocks_since(clock),
                 }
             except (BenchmarkOutputError, TransientDeviceError) as error:  # too slow is the latter
                 values = {"error": str(error)}
@@ -276,11 +290,3 @@ def _number(path: Path, factor: float) -> float | str:
         return float(_read(path)) * factor
     except ValueError:
         return UNREADABLE
-
-
-def _time_in_state(name: str, text: str) -> dict[str, dict[str, int]]:
-    """Lines of "kHz ticks" as ``{name: {kHz: ticks}}``; empty when unreadable."""
-    rows = [line.split() for line in text.splitlines()]
-    if any(len(row) != 2 or not all(word.isdigit() for word in row) for row in rows):
-        return {}
-    return {name: {khz: int(ticks) for khz, ticks in rows}}

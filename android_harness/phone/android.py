@@ -14,11 +14,12 @@ from ...errors import BenchmarkOutputError, DeviceError, InvalidInput, StableDev
 from ..device import Job, RunSettings
 from ..identity import hardware_serial
 from ..measurement import UNREADABLE, DeviceInfo, OpTiming, Run, Telemetry
-from ..telemetry import affinity_mask, read_clusters, telemetry
+from ..telemetry import PhoneState
 from ..tool_output.benchmark_output import Asked, BenchmarkOutput, check_asked, parse_output
 from ..tool_output.profiler import parse_profile
 from .adb import AdbDevice, choose_serial, digest, printable
 from .benchmark_tool import Tool, arguments, find_tool, flags_known, place
+from .cores import named, pin, read_cores
 from .settings import apply_settings, restore_settings
 from .visit import Visit, check_runs, end_left_over, visit
 
@@ -46,7 +47,7 @@ class AndroidDevice:
     Args:
         serial: see :func:`~.adb.choose_serial`; None where there is only one phone.
         binary: Google's ``benchmark_model``; None for the one fetched earlier.
-        cores: to run on; None for the cluster with the highest maximum frequency.
+        cores: to run on; None for the biggest, see :class:`~.cores.Cores`.
         folder: of ours on the phone.
         sysfs: where the phone has its ``/sys``.
         reconnect_s: how long a lost phone is waited for; a restart takes about a minute.
@@ -74,7 +75,9 @@ class AndroidDevice:
         self._properties = _read_properties(self.adb)
         self._identity = _identity(self.adb)
         self.tool: Tool = find_tool(_abis(self._properties), binary, _page_bytes(self.adb))
-        self.cores = self._pinnable(cores)
+        self._state = PhoneState(self.adb, sysfs)
+        self._asked_cores = cores
+        self._pin()
         self._flags: frozenset[str] | None = None
         self._failures = 0
         self._worked = False
@@ -82,6 +85,8 @@ class AndroidDevice:
     def __enter__(self) -> AndroidDevice:
         self.adb.shell(f"mkdir -p {shlex.quote(self._folder)}/models")
         apply_settings(self.adb, self._folder)
+        if self._pinning.doubts or self._pinning.why_not:
+            self._pin()  # with the screen on, cores may be on that were off
         return self
 
     def __exit__(
@@ -109,13 +114,13 @@ class AndroidDevice:
             os=f"Android {known['ro.build.version.release']} ({known['ro.build.id']})",
             abi=self.tool.abi or known["ro.product.cpu.abi"],
             runtime=f"benchmark_model {self.tool.sha256[:12]}",
-            cores=self.cores,
+            cores=self._pinning.cores,
             provenance="simulated" if emulated else "measured",
             unit=unit,
         )
 
     def telemetry(self) -> Telemetry:
-        return telemetry(self.adb, self._sysfs)
+        return self._state.now()
 
     def run_round(
         self, jobs: Sequence[Job], settings: RunSettings, round_number: int
@@ -149,10 +154,10 @@ class AndroidDevice:
         Files are named from within our folder: whatever it is called, the program never sees it.
         """
         flags = arguments(graph, settings, self._known_flags(), _CSV)
-        mask = affinity_mask(self.cores) if self.cores else ""
-        done = visit(self.adb, self._folder, flags, mask, settings.timeout_s)
+        cores = self._pinning.cores
+        done = visit(self.adb, self._folder, flags, cores, settings.timeout_s, self._sysfs)
         try:
-            output = self._checked(done, graph, settings, mask)
+            output = self._checked(done, graph, settings)
             profile = self._profile(output, f"--op_profiling_output_file={_CSV}" in flags, settings)
         except BenchmarkOutputError as error:
             return {"error": str(error)}
@@ -161,11 +166,12 @@ class AndroidDevice:
             "init_us": output.init_us,
             "cpu_per_wall": done.cpu_per_wall,
             "op_profile": profile,
+            "clocks": done.clocks,
+            "unpinned": self._pinning.unpinned(done.affinity),
+            "core_doubts": self._pinning.doubts,
         }
 
-    def _checked(
-        self, done: Visit, graph: str, settings: RunSettings, mask: str
-    ) -> BenchmarkOutput:
+    def _checked(self, done: Visit, graph: str, settings: RunSettings) -> BenchmarkOutput:
         if done.too_long:
             raise BenchmarkOutputError(
                 f"the benchmark program had not finished after {settings.timeout_s:g} s and was "
@@ -175,11 +181,6 @@ class AndroidDevice:
             raise BenchmarkOutputError(
                 f"the benchmark program was ended by signal {done.returncode - 128}: it crashed, "
                 "or the phone ran out of memory; try another version of it"
-            )
-        if mask and done.affinity != mask:
-            raise BenchmarkOutputError(
-                f"asked for the cores of mask {mask} but ran on {done.affinity or UNREADABLE!r}: "
-                "Android moved it; keep the screen on, or name other cores"
             )
         output = parse_output(done.stdout, done.stderr, done.returncode)
         check_asked(output, Asked(graph, settings.runs, 1, settings.xnnpack))
@@ -243,30 +244,16 @@ class AndroidDevice:
 
     def _known_flags(self) -> frozenset[str]:
         if self._flags is None:
-            said = visit(self.adb, self._folder, ["--help"], "", 20)
+            said = visit(self.adb, self._folder, ["--help"], (), 20)
             check_runs(self.adb, said)
             self._flags = flags_known(said.stdout + said.stderr)
         return self._flags
 
-    def _pinnable(self, cores: Sequence[int] | None) -> tuple[int, ...]:
-        """The cores asked for or the biggest cluster; empty when the phone cannot pin or say so.
-
-        Raises:
-            StableDeviceError: cores were asked for and the phone does not give them.
-        """
-        wanted = tuple(cores or read_clusters(self.adb, self._sysfs).biggest)
-        if not wanted:
-            return ()
-        mask = affinity_mask(wanted)
-        result = self.adb.shell(f"taskset {mask} sh -c 'taskset -p $$'")
-        if result.returncode == 0 and result.stdout.rpartition(":")[2].strip() == mask:
-            return tuple(sorted(wanted))
-        if cores:
-            raise StableDeviceError(
-                f"{self.adb.serial} does not pin to cores {wanted}: "
-                f"{(result.stdout + result.stderr).strip()!r}; name other cores"
-            )
-        return ()
+    def _pin(self) -> None:
+        """Find the cores to run on; what is not as it should be is said, and noted in every run."""
+        self._pinning = pin(self.adb, self._asked_cores, self._sysfs)
+        for text in filter(None, (self._pinning.why_not, *self._pinning.doubts)):
+            warnings.warn(f"{self.adb.serial}: {text}", RuntimeWarning, stacklevel=3)
 
     def _end_quietly(self) -> None:
         """End the running program if the phone can still be asked; its own watchdog does else."""
@@ -288,8 +275,9 @@ def summary(serial: str, sysfs: str = "/sys") -> str:
     """
     adb = AdbDevice(serial)
     known = _read_properties(adb)
-    clusters = read_clusters(adb, sysfs).cores_by_khz
-    cores = ", ".join(f"{len(cpus)} at {khz / 1e6:.2f} GHz" for khz, cpus in clusters.items())
+    found = read_cores(adb, sysfs)
+    cores = ", ".join(f"{len(cpus)} at {khz / 1e6:.2f} GHz" for khz, cpus in found.by_khz.items())
+    cores += f", {named(found.off)} switched off" if cores and found.off else ""
     return (
         f"{known['ro.product.manufacturer']} {known['ro.product.model']}, {_soc(known)}, "
         f"Android {known['ro.build.version.release']}, {known['ro.product.cpu.abi']}, "

@@ -1,8 +1,9 @@
 """One run of the benchmark program on a phone: the shell script around it, and what came of it.
 
-The script pins the program to cores and reads the mask back, ends it on the phone itself when its
-time is up, and notes CPU time and wall time. Its pid stays in a file, so that whoever comes next
-can end a program whose caller died.
+The script pins the program to cores and reads the mask back, reads the clocks of these cores right
+before and right after, ends the program on the phone itself when its time is up, and notes CPU time
+and wall time. Its pid stays in a file, so that whoever comes next can end a program whose caller
+died.
 """
 
 from __future__ import annotations
@@ -13,29 +14,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...errors import StableDeviceError, TransientDeviceError
+from ..clocks import clock_command, core_clocks
+from ..measurement import CoreClock
 from .adb import AdbDevice
+from .cores import affinity_mask, named
 
 #: The connection may be silent this much longer than the program may run.
 _GRACE_S = 30.0
 #: Times are read to 10 ms: below this their ratio means nothing.
 _SHORT_S = 0.2
-_MARK = "@@mnasfpn-visit"
+_MARK = "@@mnasfpn-visit "
+_MARKED = re.compile(rf"{_MARK}(\w+) ?(.*)\n?")
 _REPORT = re.compile(
-    rf"{_MARK} rc=(?P<rc>\d+) begun=(?P<begun>[\d.]*) ended=(?P<ended>[\d.]*) late=(?P<late>\w*) "
-    r"affinity=(?P<affinity>[^\n]*)\n[^\n]*\n(?P<times>[^\n]*)\n?\Z"
+    r"rc=(?P<rc>\d+) begun=(?P<begun>[\d.]*) ended=(?P<ended>[\d.]*) late=(?P<late>\w*)"
 )
-_CLOCK = re.compile(r"(\d+)m([\d.]+)s")
+_TIME = re.compile(r"(\d+)m([\d.]+)s")
 
 #: Placeholders in capitals; POSIX shell, as Android's mksh understands it. The program, when it
 #: ends, ends the sleep that limits its time; a sleep that ends by itself has the program killed. So
 #: neither outlives the other; a lost connection (adbd then sends SIGHUP) changes nothing about it.
+#: Both ``times`` leave out what reading the clocks costs.
 _SCRIPT = """cd FOLDER || exit 1
 trap '' HUP
-rm -f run.affinity run.csv
-begun= ended= late= affinity=
-read begun rest 2>/dev/null </proc/uptime
+rm -f run.csv
+begun= ended= late=
 sleep SECONDS </dev/null >/dev/null 2>&1 &
 time_is_up=$!
+echo "MARKbefore"
+CLOCKS
+times
+echo "MARKprogram"
+read begun rest 2>/dev/null </proc/uptime
 (
     COMMAND </dev/null &
     echo $! >run.pid
@@ -49,12 +58,15 @@ wait $time_is_up 2>/dev/null && late=yes && read -r tool <run.pid && kill -9 $to
 wait $runner
 rc=$?
 read ended rest 2>/dev/null </proc/uptime
-[ -e run.affinity ] && read -r affinity <run.affinity
-rm -f run.pid
-echo "MARK rc=$rc begun=$begun ended=$ended late=$late affinity=$affinity"
+echo "MARKafter"
 times
+CLOCKS
+rm -f run.pid
+echo "MARKended rc=$rc begun=$begun ended=$ended late=$late"
 exit 0
 """
+#: Says on which cores taskset put it, then becomes the program.
+_PINNED = 'echo "MARKpinned $(taskset -p $$ 2>&1)"; exec "$0" "$@"'
 _END_LEFT_OVER = """cd FOLDER 2>/dev/null || exit 0
 [ -e run.pid ] && read -r pid <run.pid && [ /proc/$pid/cwd -ef . ] && kill -9 $pid && echo ended
 rm -f run.pid
@@ -63,7 +75,10 @@ rm -f run.pid
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What the program printed and how it ended. Times in seconds."""
+    """What the program printed and how it ended. Times in seconds.
+
+    ``affinity`` is what ``taskset`` said of its mask; empty where it was not asked.
+    """
 
     stdout: str
     stderr: str
@@ -72,6 +87,7 @@ class Visit:
     affinity: str
     wall_s: float | None
     cpu_s: float | None
+    clocks: tuple[CoreClock, ...] = ()
 
     @property
     def cpu_per_wall(self) -> float | None:
@@ -81,40 +97,62 @@ class Visit:
 
 
 def visit(
-    device: AdbDevice, folder: str, arguments: Sequence[str], mask: str, timeout_s: float
+    device: AdbDevice,
+    folder: str,
+    arguments: Sequence[str],
+    cores: Sequence[int],
+    timeout_s: float,
+    sysfs: str = "/sys",
 ) -> Visit:
     """Run ``./benchmark_model`` in ``folder`` on the phone.
 
     Args:
-        mask: for taskset; empty where the phone has none.
+        cores: to pin it to; none where the phone does not pin.
 
     Raises:
-        TransientDeviceError, StableDeviceError: the connection was lost, or the program cannot be
-            started at all.
+        TransientDeviceError, StableDeviceError: the connection was lost, the cores are switched
+            off, or the program cannot be started at all.
     """
     line = " ".join(map(shlex.quote, ["./benchmark_model", *arguments]))
-    if mask:
-        inner = shlex.quote('taskset -p $$ >run.affinity 2>&1; exec "$0" "$@"')
-        line = f"taskset {mask} sh -c {inner} {line}"
-    script = _filled(_SCRIPT, folder).replace("COMMAND", line)
-    script = script.replace("SECONDS", f"{timeout_s:.0f}").replace("MARK", _MARK)
+    if cores:
+        pinned = _filled(_PINNED, MARK=_MARK)
+        line = f"taskset {affinity_mask(cores)} sh -c {shlex.quote(pinned)} {line}"
+    clocks = clock_command(cores, sysfs) if cores else ":"
+    script = _filled(
+        _SCRIPT,
+        FOLDER=shlex.quote(folder),
+        COMMAND=line,
+        CLOCKS=clocks,
+        SECONDS=f"{timeout_s:.0f}",
+        MARK=_MARK,
+    )
     result = device.shell(script, timeout_s=timeout_s + _GRACE_S)
-    printed, mark, _ = result.stdout.partition(_MARK)
-    found = _REPORT.fullmatch(result.stdout[len(printed) :])
-    if not mark or not found:
+    first, *marked = _MARKED.split(result.stdout)
+    said = dict(zip(marked[::3], marked[1::3], strict=True))
+    text = dict(zip(marked[::3], marked[2::3], strict=True))
+    found = _REPORT.fullmatch(said.get("ended", ""))
+    if not found or not {"before", "program", "after"} <= said.keys():
         raise TransientDeviceError(
             f"{device.serial} ended the run without a report, after {result.stdout[-80:]!r}; "
             "it will be tried again"
         )
     done = Visit(
-        stdout=printed,
+        stdout=first + text["program"] + text.get("pinned", ""),
         stderr=result.stderr,
         returncode=int(found["rc"]),
         too_long=found["late"] == "yes",
-        affinity=found["affinity"].rpartition(":")[2].strip(),
+        affinity=said.get("pinned", ""),
         wall_s=_elapsed_s(found["begun"], found["ended"]),
-        cpu_s=sum(60 * int(minutes) + float(s) for minutes, s in _CLOCK.findall(found["times"])),
+        cpu_s=_children_s(text["after"].splitlines()[:2])
+        - _children_s(text["before"].splitlines()[-2:]),
+        clocks=core_clocks(text["before"], text["after"]),
     )
+    if cores and "pinned" not in said and not done.too_long:
+        why = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
+        raise TransientDeviceError(
+            f"{device.serial} runs nothing on {named(cores)} now: {why[-1]}; they may be switched "
+            "off: let it cool down. It will be tried again"
+        )
     if not done.too_long:
         _check_started(device, folder, done)
     return done
@@ -122,7 +160,7 @@ def visit(
 
 def end_left_over(device: AdbDevice, folder: str) -> bool:
     """End a program that an earlier caller left running; True if there was one."""
-    return "ended" in device.shell(_filled(_END_LEFT_OVER, folder)).stdout
+    return "ended" in device.shell(_filled(_END_LEFT_OVER, FOLDER=shlex.quote(folder))).stdout
 
 
 def _elapsed_s(begun: str, ended: str) -> float | None:
@@ -130,8 +168,15 @@ def _elapsed_s(begun: str, ended: str) -> float | None:
     return float(ended) - float(begun) if begun and ended else None
 
 
-def _filled(script: str, folder: str) -> str:
-    return script.replace("FOLDER", shlex.quote(folder))
+def _children_s(times: Sequence[str]) -> float:
+    """CPU time of ended programs: the second line of what the shell's ``times`` prints."""
+    found = _TIME.findall(times[-1]) if times else []
+    return sum(60 * int(minutes) + float(s) for minutes, s in found)
+
+
+def _filled(script: str, **values: str) -> str:
+    """In one pass, so that no value is looked through for the name of another."""
+    return re.sub("|".join(values), lambda name: values[name[0]], script)
 
 
 #: What the shell, the linker or the kernel says of a program that no phone like this can run.
@@ -167,13 +212,13 @@ def _check_started(device: AdbDevice, folder: str, done: Visit) -> None:
         return
     check_runs(device, done)
     said = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
-    gone = device.shell(f"[ -e {shlex.quote(folder)}/benchmark_model ]").returncode
-    if done.returncode == 127 and gone:
+    there = not device.shell(f"[ -e {shlex.quote(folder)}/benchmark_model ]").returncode
+    if not there:
         raise TransientDeviceError(
             f"the benchmark program is gone from {device.serial}: {said[-1]}; it will be pushed "
             "again"
         )
     raise StableDeviceError(
-        f"the benchmark program cannot run on {device.serial}: {said[-1]}; it is there, but not "
-        "what loads it: get the build for Android, not the one for Linux"
+        f"the benchmark program is on {device.serial} and cannot be started: {said[-1]}; get the "
+        "build for Android, not the one for Linux, whose loader no phone has"
     )

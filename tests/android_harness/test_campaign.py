@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnasfpn.android_harness.campaign import COOLDOWN_POLL_S, campaign, round_order
+from mnasfpn.android_harness.campaign import campaign, round_order
 from mnasfpn.android_harness.device import Job
 from mnasfpn.android_harness.host.host import HostDevice
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry
@@ -274,23 +274,6 @@ def test_a_driver_that_ends_a_round_early_is_reported():
 # Heat
 
 
-def test_a_warm_device_rests_until_it_is_cool():
-    waits = []
-    # at the start; after the first visit; while resting; then cool
-    device = ScriptedDevice(temperatures=[30.0, 41.0, 38.0, 34.0, *[31.0] * 99])
-    measure(device, jobs(1), sleep=waits.append)
-    assert waits == [COOLDOWN_POLL_S] * 2
-
-
-def test_a_device_that_stays_warm_rests_for_the_timeout_once():
-    waits = []
-    protocol = replace(PROTOCOL, cooldown_timeout_s=20.0)
-    measure(
-        ScriptedDevice(temperatures=[30.0, *[45.0] * 999]), jobs(4), protocol, sleep=waits.append
-    )
-    assert sum(waits) == 20.0
-
-
 def test_a_device_lost_while_it_rests_is_reconnected_by_the_next_visit():
     class LostWhileResting(ScriptedDevice):
         resting = False
@@ -313,12 +296,6 @@ def test_a_device_lost_while_it_rests_is_reconnected_by_the_next_visit():
         "job0": 3,
         "job1": 3,
     }
-
-
-def test_a_device_without_a_readable_temperature_never_rests():
-    waits = []
-    measure(ScriptedDevice(temperatures=["unreadable"] * 999), jobs(4), sleep=waits.append)
-    assert waits == []
 
 
 # Two at once, and for real

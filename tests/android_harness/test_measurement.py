@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from mnasfpn.android_harness.measurement import (
+    CoreClock,
     DeviceInfo,
     Measurement,
     OpTiming,
@@ -13,6 +14,8 @@ from mnasfpn.android_harness.measurement import (
     Status,
     Telemetry,
     Verdict,
+    core_doubts,
+    effective_mhz,
 )
 from mnasfpn.errors import InvalidInput
 
@@ -62,12 +65,40 @@ def test_everything_survives_json():
         samples_us=(1.25, 2.5),
         init_us=12.0,
         cpu_per_wall=1.0,
-        after=Telemetry(
-            frequency_mhz={"cpu1": "unreadable"}, time_in_state={"cpu1": {"800000": 1}}
-        ),
+        after=Telemetry(frequency_mhz={"cpu1": "unreadable"}),
         op_profile=(OpTiming("CONV_2D", "conv", 1.5),),
         clock_us=70.5,
+        clocks=(CoreClock((1,), 800.0, "scaling_cur_freq"),),
+        unpinned="not pinned: no taskset",
+        core_doubts=("cores 4-7 switched off",),
     )
     verdict = Verdict(Status.UNSTABLE, ("why",))
     whole = Measurement("k", DEVICE, (run,), 1.5, 0.1, 2, verdict)
     assert msgspec.json.decode(msgspec.json.encode(whole), type=Measurement) == whole
+
+
+def test_a_run_of_version_0_1_still_opens_without_the_clock_of_other_cores():
+    """Its tables counted from boot, of every cluster: nothing in them is this run's clock."""
+    stored = (
+        b'{"round":0,"position":1,"stats_us":{"avg":1.0},"after":{"thermal_status":0,'
+        b'"time_in_state":{"policy0":{"1000":5},"policy4":{"2000":7}}}}'
+    )
+    run = msgspec.json.decode(stored, type=Run)
+    assert run.after.thermal_status == 0
+    assert (effective_mhz(run), run.unpinned, run.core_doubts) == (None, "", ())
+
+
+def test_the_clock_of_a_run_is_the_mean_over_its_cores():
+    """Pinned to a prime core and three others, the program may have run on any of them."""
+    three, one = ((4, 5, 6), 2000.0), ((7,), 2400.0)
+    clocks = tuple(CoreClock(*clock, "time_in_state") for clock in (three, one))
+    assert effective_mhz(Run(0, 0, samples_us=(1.0,), clocks=clocks)) == pytest.approx(2100)
+    assert effective_mhz(Run(0, 0, samples_us=(1.0,))) is None
+
+
+def test_doubts_about_cores_are_told_once():
+    runs = [
+        Run(number, 0, samples_us=(1.0,), core_doubts=("cores 4-7 switched off",), unpinned=why)
+        for number, why in enumerate(("", "not pinned", "not pinned"))
+    ]
+    assert core_doubts(runs) == ("cores 4-7 switched off", "not pinned")

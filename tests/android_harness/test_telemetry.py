@@ -7,25 +7,28 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnasfpn.android_harness.measurement import UNREADABLE, Telemetry
-from mnasfpn.android_harness.telemetry import affinity_mask, read_telemetry
+from mnasfpn.android_harness.phone.adb import ShellResult
+from mnasfpn.android_harness.telemetry import PhoneState, read_telemetry
 
-WHOLE = """policy0/scaling_cur_freq:1766400
-policy4/scaling_cur_freq:2457600
-policy0/scaling_governor:schedutil
-policy4/scaling_governor:performance
-policy4/stats/time_in_state:710400 12
-policy4/stats/time_in_state:2457600 345
+WHOLE = """cpu0/cpufreq/scaling_cur_freq:1766400
+cpu10/cpufreq/scaling_cur_freq:2457600
+cpu4/cpufreq/scaling_cur_freq:<unsupported>
+cpu0/cpufreq/scaling_governor:schedutil
+cpu4/cpufreq/scaling_governor:performance
 @@zones
 thermal_zone0/type:cpu-1-0
 thermal_zone1/type:battery
 thermal_zone2/type:soc
 thermal_zone3/type:vbat-lvl0
 thermal_zone4/type:tsens_tz_sensor9
+thermal_zone5/type:soc-thermal
+thermal_zone6/type:gpu
 thermal_zone0/temp:41500
 thermal_zone1/temp:285
 thermal_zone2/temp:87
 thermal_zone3/temp:4200
 thermal_zone4/temp:-274000
+thermal_zone5/temp:43000
 @@load
 3.41 2.90 2.75 2/1234 5678
 @@thermalservice
@@ -36,6 +39,7 @@ Cached temperatures:
 Current temperatures from HAL:
 	Temperature{mValue=33.25, mType=3, mName=skin, mStatus=0}
 	Temperature{mValue=NaN, mType=0, mName=broken, mStatus=0}
+	Temperature{mValue=60.0, mType=8, mName=socd, mStatus=0}
 Current cooling devices from HAL:
 	CoolingDevice{mValue=0, mType=2, mName=thermal-cpufreq-0}
 @@battery
@@ -50,12 +54,14 @@ Current Battery Service state:
 
 def test_everything_readable() -> None:
     assert read_telemetry(WHOLE) == Telemetry(
-        frequency_mhz={"policy0": 1766.4, "policy4": pytest.approx(2457.6)},  # type: ignore[dict-item]
-        governor={"policy0": "schedutil", "policy4": "performance"},
+        frequency_mhz={"cpu0": 1766.4, "cpu4": UNREADABLE, "cpu10": pytest.approx(2457.6)},  # type: ignore[dict-item]
+        governor={"cpu0": "schedutil", "cpu4": "performance", "cpu10": UNREADABLE},
         temperature_c={
-            "thermal_zone0 cpu-1-0": 41.5,  # thousandths
-            "thermal_zone1 battery": 28.5,  # tenths
+            "thermal_zone0 cpu-1-0": 41.5,
+            "thermal_zone1 battery": UNREADABLE,  # tenths, on a phone of thousandths
             "thermal_zone4 tsens_tz_sensor9": UNREADABLE,  # no sensor there
+            "thermal_zone5 soc-thermal": 43.0,
+            "thermal_zone6 gpu": UNREADABLE,  # shut
             "hal skin": 33.25,
             "hal broken": UNREADABLE,
             "battery": 28.5,
@@ -64,7 +70,6 @@ def test_everything_readable() -> None:
         battery_percent=87,
         charging=True,
         load_average=3.41,
-        time_in_state={"policy0": {}, "policy4": {"710400": 12, "2457600": 345}},
     )
 
 
@@ -89,9 +94,27 @@ def test_the_battery_of_a_phone_whose_scale_is_not_a_hundred() -> None:
     assert read_telemetry(text).charging is False
 
 
-def test_a_table_that_is_not_one_is_left_out() -> None:
-    text = WHOLE.replace("2457600 345", "2457600 many")
-    assert read_telemetry(text).time_in_state["policy4"] == {}
+def test_the_unit_of_a_phone_is_learnt_from_all_that_it_said() -> None:
+    """Later there is one zone left, whose 120 is 12 degrees."""
+
+    class Adb:
+        answers = (
+            "@@zones\nthermal_zone0/type:cpu\nthermal_zone1/type:gpu\nthermal_zone0/temp:415\n"
+            "thermal_zone1/temp:390\n",
+            "@@zones\nthermal_zone0/type:cpu\nthermal_zone0/temp:99\n",
+            "@@zones\nthermal_zone0/type:cpu\nthermal_zone0/temp:120\n",
+        )
+
+        def __init__(self) -> None:
+            self.left = iter(self.answers)
+
+        def shell(self, command: str) -> ShellResult:
+            return ShellResult(0, next(self.left), "")
+
+    state = PhoneState(Adb())  # type: ignore[arg-type]
+    assert state.now().temperature_c == {"thermal_zone0 cpu": 41.5, "thermal_zone1 gpu": 39.0}
+    assert state.now().temperature_c == {"thermal_zone0 cpu": UNREADABLE}  # 9.9 or 99
+    assert state.now().temperature_c == {"thermal_zone0 cpu": 12.0}
 
 
 @settings(max_examples=300, deadline=None)
@@ -116,10 +139,3 @@ def test_damaged_answers_never_crash(data: st.DataObject) -> None:
     assert all(isinstance(value, float) or value == UNREADABLE for value in numbers)
     assert all(value == value for value in numbers)  # not NaN
     assert all(-40 <= v <= 125 for v in seen.temperature_c.values() if not isinstance(v, str))
-
-
-@pytest.mark.parametrize(
-    ("cores", "mask"), [((4, 5, 6, 7), "f0"), ((0,), "1"), ((7,), "80"), ((0, 1, 2, 3, 8), "10f")]
-)
-def test_masks_by_hand(cores: tuple[int, ...], mask: str) -> None:
-    assert affinity_mask(cores) == mask

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry, effective_mhz
+from mnasfpn.android_harness.measurement import CoreClock, DeviceInfo, Run, Status, Telemetry
 from mnasfpn.android_harness.protocol import (
     HOST_PROTOCOL,
     PHONE_PROTOCOL,
@@ -62,14 +62,6 @@ def test_a_run_without_the_statistic_is_an_error_that_names_both():
         figure_us(Run(0, 0, stats_us={"max": 3.0}), PHONE_PROTOCOL)
     with pytest.raises(InvalidInput, match="only an error: gone"):
         figure_us(Run(0, 0, error="gone"), PHONE_PROTOCOL)
-
-
-def test_effective_frequency_is_the_time_weighted_mean_of_the_fastest_cluster():
-    before = Telemetry(time_in_state={"p0": {"600000": 100}, "p4": {"1000000": 5, "2000000": 5}})
-    after = Telemetry(time_in_state={"p0": {"600000": 200}, "p4": {"1000000": 15, "2000000": 35}})
-    assert effective_mhz(run(1.0, before=before, after=after)) == pytest.approx(1750)
-    assert effective_mhz(run(1.0)) is None
-    assert effective_mhz(run(1.0, before=after, after=after)) is None
 
 
 @settings(deadline=None)
@@ -202,19 +194,16 @@ def test_one_error_among_enough_good_runs_does_not_hurt():
         (Run(0, 1, samples_us=(100.0,)), "round 0: 1 repeats of 2"),
         (run(100, after=Telemetry(thermal_status=2)), "round 0: thermal status 2"),
         (
-            run(
-                100,
-                before=Telemetry(time_in_state={"p4": {"2000000": 0, "1000000": 0}}),
-                after=Telemetry(time_in_state={"p4": {"2000000": 50, "1000000": 50}}),
-            ),
+            run(100, clocks=(CoreClock((4,), 1500.0, "time_in_state"),)),
             "round 0: 1500 MHz on average, 2000 MHz in the best run",
         ),
+        (run(100, unpinned="not pinned: no taskset"), "round 0: not pinned: no taskset"),
     ],
 )
 def test_a_disturbed_run_does_not_count(disturbed, words):
     fast = {
-        "before": Telemetry(time_in_state={"p4": {"2000000": 0}}),
-        "after": Telemetry(time_in_state={"p4": {"2000000": 99}}, thermal_status=0),
+        "clocks": (CoreClock((4,), 2000.0, "time_in_state"),),
+        "after": Telemetry(thermal_status=0),
     }
     others = [run(us, number, **fast) for number, us in ((1, 101), (2, 102))]
     assert judge([disturbed, *others], THREE).reasons == (words,)

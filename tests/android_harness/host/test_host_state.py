@@ -8,7 +8,7 @@ import pytest
 
 from mnasfpn.android_harness.host import host
 from mnasfpn.android_harness.host.host import HostDevice
-from mnasfpn.android_harness.measurement import UNREADABLE
+from mnasfpn.android_harness.measurement import UNREADABLE, CoreClock
 from mnasfpn.errors import InvalidInput
 
 
@@ -40,7 +40,6 @@ def test_telemetry_of_a_bare_system_is_unreadable_not_an_error(tmp_path):
     assert seen.governor == {name: UNREADABLE}
     assert seen.temperature_c == {}
     assert seen.battery_percent == seen.charging == UNREADABLE
-    assert seen.time_in_state == {}
 
 
 def test_telemetry_reads_what_is_there(tmp_path):
@@ -49,7 +48,6 @@ def test_telemetry_reads_what_is_there(tmp_path):
     cpufreq = tmp_path / "devices/system/cpu" / name / "cpufreq"
     _write(cpufreq / "scaling_cur_freq", "3200000\n")
     _write(cpufreq / "scaling_governor", "powersave\n")
-    _write(cpufreq / "stats/time_in_state", "800000 12\n3200000 900\n")
     _write(tmp_path / "class/thermal/thermal_zone0/type", "x86_pkg_temp\n")
     _write(tmp_path / "class/thermal/thermal_zone0/temp", "54500\n")
     _write(tmp_path / "class/thermal/thermal_zone1/type", "broken\n")
@@ -58,12 +56,23 @@ def test_telemetry_reads_what_is_there(tmp_path):
     seen = device.telemetry()
     assert seen.frequency_mhz == {name: pytest.approx(3200)}
     assert seen.governor == {name: "powersave"}
-    assert seen.time_in_state == {name: {"800000": 12, "3200000": 900}}
     assert seen.temperature_c == {
         "thermal_zone0 x86_pkg_temp": pytest.approx(54.5),
         "thermal_zone1 broken": UNREADABLE,
     }
     assert (seen.battery_percent, seen.charging) == (81, False)
+
+
+def test_the_clock_of_the_pinned_core_is_its_mean_between_two_readings(tmp_path):
+    device = HostDevice(sys_root=tmp_path)
+    cpufreq = tmp_path / f"devices/system/cpu/cpu{device.core}/cpufreq"
+    assert device.clocks_since(device.clock()) == ()
+    _write(cpufreq / "scaling_cur_freq", "3200000\n")
+    assert device.clocks_since(device.clock()) == ()  # one moment's clock; the probe knows more
+    _write(cpufreq / "stats/time_in_state", "800000 12\n3200000 900\n")
+    before = device.clock()
+    _write(cpufreq / "stats/time_in_state", "800000 22\n3200000 930\n")
+    assert device.clocks_since(before) == (CoreClock((device.core,), 2600.0, "time_in_state"),)
 
 
 def test_describe_says_what_must_agree_between_measurements():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,18 @@ from adbd_phone import PROPERTIES, Phone
 
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.devices import find_devices, opened
-from mnasfpn.android_harness.measurement import Run
+from mnasfpn.android_harness.measurement import (
+    CoreClock,
+    Run,
+    Status,
+    Telemetry,
+    effective_mhz,
+)
 from mnasfpn.android_harness.phone.android import FOLDER, AndroidDevice
-from mnasfpn.errors import DeviceError, InvalidInput, StableDeviceError
+from mnasfpn.android_harness.protocol import PHONE_PROTOCOL
+from mnasfpn.android_harness.telemetry import PhoneState
+from mnasfpn.android_harness.verdict import judge
+from mnasfpn.errors import DeviceError, InvalidInput, StableDeviceError, TransientDeviceError
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 TOOL = Path(__file__).parent / "recorded_benchmark_model"
@@ -68,11 +78,77 @@ def test_a_round(phone: Phone, tmp_path: Path) -> None:
     assert first.init_us == 2500
     assert first.before.battery_percent == 87
     # 30 ticks at the highest frequency went by during the run, none at the others.
-    spent = {
-        khz: ticks - first.before.time_in_state["policy4"][khz]
-        for khz, ticks in first.after.time_in_state["policy4"].items()
+    assert first.clocks == (CoreClock((4, 5, 6, 7), pytest.approx(2457.6), "time_in_state"),)
+    assert (first.unpinned, first.core_doubts) == ("", ())
+
+
+def test_the_clock_is_read_around_the_program_alone(phone: Phone, tmp_path: Path) -> None:
+    """Between our commands the phone is elsewhere; the other cluster never counts."""
+    device = AndroidDevice(phone.serial, TOOL)
+    cpus = phone.folder / "sys/devices/system/cpu/cpufreq"
+
+    class Restless(PhoneState):
+        def now(self) -> Telemetry:
+            (cpus / "policy4/stats/time_in_state").write_text("710400 1\n2457600 1\n")
+            seen = super().now()
+            for policy in ("policy0", "policy4"):
+                table = cpus / policy / "stats/time_in_state"
+                rows = [line.split() for line in table.read_text().splitlines()]
+                table.write_text("".join(f"{khz} {int(n) + 999}\n" for khz, n in rows))
+            return seen
+
+    device._state = Restless(device.adb, "/sys")
+    phone.set_state("khz", "710400")
+    (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+    assert run.clocks == (CoreClock((4, 5, 6, 7), pytest.approx(710.4), "time_in_state"),)
+
+
+def without_policies(phone: Phone) -> Path:
+    """Its kernel is a Pixel 1's 3.18: the first core of a cluster has the folder, others a link."""
+    cpus = phone.folder / "sys/devices/system/cpu"
+    for core in range(8):
+        link, first = cpus / f"cpu{core}/cpufreq", 4 * (core // 4)
+        link.unlink()
+        if core == first:
+            shutil.copytree(cpus / f"cpufreq/policy{first}", link)
+        else:
+            link.symlink_to(f"../cpu{first}/cpufreq")
+    shutil.rmtree(cpus / "cpufreq")
+    return cpus
+
+
+def test_a_kernel_without_policies(phone: Phone, tmp_path: Path) -> None:
+    cpus = without_policies(phone)
+    device = AndroidDevice(phone.serial, TOOL)
+    phone.set_state("khz", "1612800")
+    (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+    assert device.describe().cores == (4, 5, 6, 7)
+    assert run.before.frequency_mhz == {
+        f"cpu{core}": pytest.approx(1766.4 if core < 4 else 2457.6) for core in range(8)
     }
-    assert spent == {"710400": 0, "1612800": 0, "2457600": 30}
+    assert run.clocks == (CoreClock((4, 5, 6, 7), pytest.approx(1612.8), "time_in_state"),)
+    shutil.rmtree(cpus / "cpu4/cpufreq/stats")
+    (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+    assert run.clocks == (CoreClock((4, 5, 6, 7), pytest.approx(2457.6), "scaling_cur_freq"),)
+    (cpus / "cpu4/cpufreq/scaling_cur_freq").unlink()
+    (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+    assert (run.clocks, effective_mhz(run)) == ((), None)
+
+
+def test_reading_clocks_costs_the_run_no_cpu_time(phone: Phone, tmp_path: Path) -> None:
+    """A run of one thread would look like one of more."""
+    grep = phone.folder / "system/bin/grep"
+    toybox = grep.readlink()
+    grep.unlink()
+    grep.write_text(
+        "#!/system/bin/sh\ni=0; while [ $i -lt 200000 ]; do i=$((i + 1)); done\n"
+        f'exec {toybox} grep "$@"\n'
+    )
+    grep.chmod(0o755)
+    (run,) = runs(AndroidDevice(phone.serial, TOOL), [job(tmp_path, "a", "slow")])
+    assert run.clocks
+    assert run.cpu_per_wall is not None
+    assert run.cpu_per_wall < 0.1  # it sleeps for a second
 
 
 def test_an_operator_profile_comes_from_the_csv_file(phone: Phone, tmp_path: Path) -> None:
@@ -109,15 +185,85 @@ def test_a_file_of_the_same_size_on_the_phone_is_not_taken_for_ours(
     assert run.stats_us["min"] == 1200
 
 
-def test_without_taskset_nothing_is_pinned_and_nothing_claimed(
+def test_without_taskset_nothing_is_pinned_and_every_run_says_so(
     phone: Phone, tmp_path: Path
 ) -> None:
     (phone.folder / "system/bin/taskset").unlink()
-    device = AndroidDevice(phone.serial, TOOL)
+    with pytest.warns(RuntimeWarning, match=r"not pinned: taskset refuses cores 4-7: .*not found"):
+        device = AndroidDevice(phone.serial, TOOL)
     assert device.describe().cores == ()
-    assert runs(device, [job(tmp_path, "a", "us=1200")])[0].stats_us["min"] == 1200
-    with pytest.raises(StableDeviceError, match="does not pin to cores"):
+    (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+    assert run.stats_us["min"] == 1200
+    assert run.unpinned.startswith("not pinned: taskset refuses cores 4-7")
+    verdict = judge([run], replace(PHONE_PROTOCOL, rounds=1, agreeing=1))
+    assert verdict.status is Status.UNSTABLE
+    assert run.unpinned in verdict.reasons[0]
+    with pytest.raises(StableDeviceError, match="does not pin to core 7"):
         AndroidDevice(phone.serial, TOOL, cores=[7])
+
+
+def test_a_run_that_is_moved_to_other_cores_says_so(phone: Phone, tmp_path: Path) -> None:
+    device = AndroidDevice(phone.serial, TOOL)
+    taskset = phone.folder / "system/bin/taskset"
+    taskset.write_text(taskset.read_text().replace('mask: $mask"', 'mask: 0x0000000f"'))
+    (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+    assert run.unpinned == "not pinned to cores 4-7: ran on cores 0-3"
+    assert run.stats_us["min"] == 1200
+
+
+def test_masks_are_compared_as_numbers(phone: Phone, tmp_path: Path) -> None:
+    taskset = phone.folder / "system/bin/taskset"
+    taskset.write_text(taskset.read_text().replace('mask: $mask"', 'mask: 0x000000$mask"'))
+    device = AndroidDevice(phone.serial, TOOL)
+    assert device.describe().cores == (4, 5, 6, 7)
+    (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+    assert (run.error, run.unpinned) == ("", "")
+
+
+def turn(phone: Phone, online: str) -> None:
+    (phone.folder / "sys/devices/system/cpu/online").write_text(online + "\n")
+
+
+def test_big_cores_that_are_off_are_said_and_taken_when_the_screen_brings_them(
+    phone: Phone, tmp_path: Path
+) -> None:
+    """A hot-plug kernel: with the screen off the big cores are off, and so is their cpufreq."""
+    cpus = phone.folder / "sys/devices/system/cpu"
+    (cpus / "present").write_text("0-7\n")
+    links = {core: (cpus / f"cpu{core}/cpufreq").readlink() for core in range(4, 8)}
+    turn(phone, "0-3")
+    for core in links:
+        (cpus / f"cpu{core}/cpufreq").unlink()
+    with pytest.warns(RuntimeWarning, match="cores 4-7 switched off and maybe bigger"):
+        device = AndroidDevice(phone.serial, TOOL)
+    (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+    assert device.describe().cores == (0, 1, 2, 3)
+    assert run.core_doubts == (
+        "cores 4-7 switched off and maybe bigger than cores 0-3, used instead",
+    )
+    assert "cores 4-7 switched off" in next(
+        row.what for row in find_devices() if row.serial == phone.serial
+    )
+    turn(phone, "0-7")
+    for core, target in links.items():
+        (cpus / f"cpu{core}/cpufreq").symlink_to(target)
+    with device:
+        assert device.describe().cores == (4, 5, 6, 7)
+        (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
+        assert run.core_doubts == ()
+
+
+def test_cores_that_are_lost_in_a_campaign_are_waited_for(phone: Phone, tmp_path: Path) -> None:
+    """The kernel refuses a mask of cores that are all off; later they are back."""
+    device = AndroidDevice(phone.serial, TOOL)
+    taskset = phone.folder / "system/bin/taskset"
+    works = taskset.read_text()
+    refuses = 'echo "taskset: failed to set pid $$\'s affinity: Invalid argument" >&2; exit 1\n'
+    taskset.write_text(f"#!/system/bin/sh\n{refuses}")
+    with pytest.raises(TransientDeviceError, match=r"runs nothing on cores 4-7 now: .*Invalid"):
+        runs(device, [job(tmp_path, "a", "us=1200")])
+    taskset.write_text(works)
+    assert not runs(device, [job(tmp_path, "a", "us=1200")])[0].error
 
 
 def test_cores_can_be_chosen(phone: Phone, tmp_path: Path) -> None:
@@ -181,4 +327,4 @@ def test_a_phone_too_old_for_separate_streams(phone: Phone, tmp_path: Path) -> N
     assert sorted(result.stdout.split()) == ["err", "out"]
     good, bad = runs(device, [job(tmp_path, "a", "us=1200"), job(tmp_path, "b", "reject")])
     assert good.stats_us["min"] == 1200
-    assert "Benchmarking failed" in bad.error
+    assert "CONV_2D" in bad.error
