@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from shell_here import ShellHere, put_programs, put_script
+from shell_here import ODD_NAMES, ShellHere, put_programs, put_script
 
 from mnasfpn.android_harness.phone.benchmark_tool import place
 from mnasfpn.android_harness.phone.digests import RemoteDigests
@@ -73,14 +73,8 @@ def test_what_arrives_damaged_is_told_with_the_digest_that_was_compared(
         placed(device, tmp_path, b"model")
 
 
-#: What a shell takes for something else, spaces, and letters of other scripts.
-NAMES = st.text("ab .-'\"$`\\*?[](){}<>|&;#!~%=,äßжñ中\u00a0\t", min_size=1, max_size=24).filter(
-    lambda name: name not in (".", "..")
-)
-
-
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(name=NAMES, has=st.sampled_from(sorted(PHONES)))
+@given(name=ODD_NAMES, has=st.sampled_from(sorted(PHONES)))
 def test_a_folder_of_any_name(
     tmp_path_factory: pytest.TempPathFactory, name: str, has: tuple[str, ...]
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from adbd_phone import Phone
-from cable import Cable
+from cable import Cable, OtherNames
 
 from mnasfpn.android_harness.campaign import campaign
 from mnasfpn.android_harness.device import Job, RunSettings
@@ -20,6 +20,7 @@ from mnasfpn.android_harness.phone.android import AndroidDevice
 from mnasfpn.android_harness.phone.visit import end_left_over
 from mnasfpn.android_harness.protocol import PHONE_PROTOCOL
 from mnasfpn.errors import StableDeviceError
+from mnasfpn.latency.profiling.store import MeasurementStore
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 TOOL = Path(__file__).parent / "recorded_benchmark_model"
@@ -85,6 +86,51 @@ def test_one_phone_over_two_connections(phone: Phone, second_way: Cable, android
     assert android_id not in first.unit or not android_id
 
 
+MDNS = "adb-EX0042-aBcDeF{}._adb-tls-connect._tcp"
+
+
+def test_a_campaign_goes_on_over_another_connection(
+    adb_server: int, phone: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By address, by mDNS name, by that of a reconnect, and named by its own serial."""
+    phone.set_properties({"ro.serialno": "EX0042"})
+    measured = [job(tmp_path, "a", "us=1200")]
+    with MeasurementStore(tmp_path / "m.db") as store:
+        for count, (listed, asked) in enumerate(
+            (
+                (phone.serial, phone.serial),
+                (MDNS.format(""), MDNS.format("")),
+                (MDNS.format(" (2)"), MDNS.format(" (2)")),
+                (MDNS.format(""), "EX0042"),
+            )
+        ):
+            server = OtherNames(adb_server, {phone.serial: listed})
+            monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.port))
+            device = AndroidDevice(asked, TOOL)
+            assert device.adb.serial == listed
+            info = device.describe()
+            assert len(store.runs(info).get("a", ())) == count
+            store.append(info, "a", runs(device, measured)[0])
+            assert len(store.devices()) == 1
+            server.close()
+
+
+def test_a_phone_whose_name_gets_a_number_is_followed(
+    adb_server: int, phone: Phone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = OtherNames(adb_server, {phone.serial: MDNS.format("")})
+    monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(server.port))
+    device = AndroidDevice(MDNS.format(""), TOOL, reconnect_s=2)
+    jobs, sentinel = [job(tmp_path, "a", "us=1200")], job(tmp_path, "sentinel", "us=500")
+    visited = []
+    for at, run in campaign(device, jobs, PROTOCOL, 0, SETTINGS, sentinel=sentinel):
+        server.names[phone.serial] = MDNS.format(" (2)")
+        assert not run.error
+        visited.append(at.key)
+    assert visited == ["sentinel", "a", "sentinel"]
+    server.close()
+
+
 def test_a_restarted_phone_is_itself(phone: Phone) -> None:
     before = described(phone.serial)
     phone.stop()
@@ -107,10 +153,12 @@ def test_two_phones_with_one_serial(
 
 
 def test_a_core_that_is_switched_off_makes_no_other_phone(phone: Phone) -> None:
-    pytest.importorskip("mnasfpn.android_harness.phone.cores")
+    cpus = phone.folder / "sys/devices/system/cpu"
+    (cpus / "present").write_text("0-7\n")
     before = described(phone.serial)
-    (phone.folder / "sys/devices/system/cpu/cpu6/cpufreq").unlink()
-    (phone.folder / "sys/devices/system/cpu/online").write_text("0-5,7\n")
+    assert before.cores == (4, 5, 6, 7)
+    (cpus / "cpu6/cpufreq").unlink()
+    (cpus / "online").write_text("0-5,7\n")
     assert described(phone.serial) == before
 
 
@@ -193,7 +241,7 @@ def test_a_kernel_with_large_pages_refuses_before_anything_is_pushed(
     program.write_bytes(elf(183, 4096))
     assert AndroidDevice(phone.serial, program)
     script(phone, "getconf", '[ "$1" = PAGE_SIZE ] && echo 16384')
-    with pytest.raises(StableDeviceError, match="pages of 4096 bytes .* pages of 16384"):
+    with pytest.raises(StableDeviceError, match=r"pages of 4096 bytes .* pages of 16384"):
         AndroidDevice(phone.serial, program)
     assert not (phone.tmp / "mnasfpn").exists()
     program.write_bytes(elf(183, 16384))
@@ -223,12 +271,12 @@ def test_settings_that_the_maker_does_not_let_us_write(phone: Phone, tmp_path: P
         '[ "$1" = get ] && [ "$2" = global ] && echo 0 && exit',
         "echo 'java.lang.SecurityException: Permission denial' >&2; exit 255",
     )
-    with (
-        pytest.warns(RuntimeWarning, match=r"refuses `settings put global stay_on.*Stay awake"),
-        AndroidDevice(phone.serial, TOOL) as device,
-    ):
-        assert phone.get_state("wakefulness") == "Awake"
-        assert not runs(device, [job(tmp_path, "a", "us=1200")])[0].error
+    device = AndroidDevice(phone.serial, TOOL)
+    with pytest.warns(RuntimeWarning, match=r"refuses `settings put global stay_on.*Stay awake"):
+        device.__enter__()
+    assert phone.get_state("wakefulness") == "Awake"
+    assert not runs(device, [job(tmp_path, "a", "us=1200")])[0].error
+    device.__exit__(None, None, None)
     assert phone.get_state("wakefulness") == "Asleep"
     assert not (phone.tmp / "mnasfpn/restore").exists()
 
@@ -260,9 +308,7 @@ def test_a_folder_with_an_odd_name(phone: Phone, tmp_path: Path, name: str) -> N
     assert {path.name for path in phone.tmp.iterdir()} <= {name, "mnasfpn.unit"}
 
 
-def test_an_operator_profile_of_an_earlier_run_is_never_read(
-    phone: Phone, tmp_path: Path
-) -> None:
+def test_an_operator_profile_of_an_earlier_run_is_never_read(phone: Phone, tmp_path: Path) -> None:
     """The second model's program writes none."""
     device = AndroidDevice(phone.serial, TOOL)
     profile = replace(SETTINGS, op_profile=True)
@@ -298,9 +344,7 @@ def talker(folder: Path, words: str, exit_code: int) -> Path:
         "taskset: is what I say",
     ],
 )
-def test_the_words_of_one_model_end_no_campaign(
-    phone: Phone, tmp_path: Path, words: str
-) -> None:
+def test_the_words_of_one_model_end_no_campaign(phone: Phone, tmp_path: Path, words: str) -> None:
     device = AndroidDevice(phone.serial, talker(tmp_path, words, 1))
     jobs = [job(tmp_path, "bad", "talks"), job(tmp_path, "good", "us=1200")]
     sentinel = job(tmp_path, "sentinel", "us=500")
@@ -313,7 +357,7 @@ def test_the_words_of_one_model_end_no_campaign(
 
 def test_the_shells_own_exit_code_ends_it(phone: Phone, tmp_path: Path) -> None:
     device = AndroidDevice(phone.serial, talker(tmp_path, "no words of ours", 126))
-    with pytest.raises(StableDeviceError, match="cannot run on .*no words of ours"):
+    with pytest.raises(StableDeviceError, match=r"cannot be started: no words of ours"):
         runs(device, [job(tmp_path, "good", "us=1200"), job(tmp_path, "bad", "talks")])
 
 
@@ -323,5 +367,5 @@ def test_a_program_whose_loader_is_missing_is_there_all_the_same(
     """As one built for Linux: the shell says 'not found', which pushing it again does not help."""
     program = tmp_path / "benchmark_model"
     program.write_text("#!/lib/ld-of-another-system.so.1\n")
-    with pytest.raises(StableDeviceError, match="it is there, but not what loads it"):
+    with pytest.raises(StableDeviceError, match=r"cannot be started: .*build for Android, not"):
         runs(AndroidDevice(phone.serial, program), [job(tmp_path, "a", "us=1200")])
