@@ -87,6 +87,7 @@ def profile(
         "heads": len(result.heads),
         "unstable_share": result.campaign.unstable,
         "failed": result.campaign.failed,
+        "notes": result.campaign.notes,
     }
 
 
@@ -96,6 +97,8 @@ def _print(profile: DeviceProfile, path: Path) -> None:
         f"{profile.provenance} on {profile.device.soc}, {profile.campaign.unstable:.0%} of them "
         "UNSTABLE"
     )
+    for note in profile.campaign.notes:
+        say(f"note: {note}")
     failed = profile.campaign.failed
     if failed:
         key, reason = next(iter(failed.items()))
