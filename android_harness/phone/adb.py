@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...errors import InvalidInput, StableDeviceError, TransientDeviceError
+from ...errors import DeviceError, InvalidInput, StableDeviceError, TransientDeviceError
 from ..identity import announced, hardware_serial
 from .adb_server import (
     FIXES,
@@ -238,17 +238,17 @@ def _distinct(devices: list[ListedDevice]) -> list[ListedDevice]:
         return devices
     by_cable = sorted(devices, key=lambda each: "._adb" in each.serial or ":" in each.serial)
     phones: dict[object, ListedDevice] = {}
-    for each in by_cable:
+    for number, each in enumerate(by_cable):
         known = ("", "") if each.fix else _identity(each)
-        phones.setdefault(known if all(known) else each, each)
+        phones.setdefault(known if all(known) else number, each)
     return list(phones.values())
 
 
 def _identity(listed: ListedDevice) -> tuple[str, str]:
     try:
         return AdbDevice(listed.serial).identity()
-    except TransientDeviceError:
-        return "", ""  # it may be busy with restarting; it is not the one that is looked for
+    except DeviceError:
+        return "", ""  # it starts just now, or cannot be asked alone: it does not say who it is
 
 
 def printable(said: str) -> str:

@@ -32,6 +32,7 @@ _PROPERTIES = (
 #: Names a phone that has no ``android_id``; beside our folder, which people clear.
 _NAME_TAG = f"{FOLDER}.unit"
 _MARK = "@@mnasfpn "
+_CSV = "run.csv"
 #: That many failing visits, and none that worked: the program or the phone is at fault.
 _HOPELESS = 3
 _PROBE_BYTES = 65536  # less free space than this is none
@@ -98,7 +99,7 @@ class AndroidDevice:
             restore_settings(self.adb, self._folder, self.patience_s)
             end_left_over(self.adb, self._folder)
             folder = shlex.quote(self._folder)
-            self.adb.shell(f"rm -rf {folder}/models {folder}/run.csv")
+            self.adb.shell(f"rm -rf {folder}/models {folder}/{_CSV}")
         except DeviceError as lost:
             warnings.warn(str(lost), RuntimeWarning, stacklevel=2)
 
@@ -131,7 +132,7 @@ class AndroidDevice:
         """
         self.adb.wait(self.reconnect_s)
         end_left_over(self.adb, self._folder)
-        models = {job.key: self._remote_model(job) for job in jobs}
+        models = {job.key: _remote_model(job) for job in jobs}
         self._place(jobs, models)
         try:
             for position, job in enumerate(jobs):
@@ -148,14 +149,16 @@ class AndroidDevice:
             raise
 
     def _visit(self, graph: str, settings: RunSettings) -> dict[str, object]:
-        """The fields of a Run; ``error`` alone when this model has no result."""
-        csv = f"{self._folder}/run.csv"
-        flags = arguments(graph, settings, self._known_flags(), csv)
+        """The fields of a Run; ``error`` alone when this model has no result.
+
+        Files are named from within our folder: whatever it is called, the program never sees it.
+        """
+        flags = arguments(graph, settings, self._known_flags(), _CSV)
         cores = self._pinning.cores
         done = visit(self.adb, self._folder, flags, cores, settings.timeout_s, self._sysfs)
         try:
             output = self._checked(done, graph, settings)
-            profile = self._profile(output, f"--op_profiling_output_file={csv}" in flags, settings)
+            profile = self._profile(output, f"--op_profiling_output_file={_CSV}" in flags, settings)
         except BenchmarkOutputError as error:
             return {"error": str(error)}
         return {
@@ -189,7 +192,7 @@ class AndroidDevice:
         if not settings.op_profile:
             return ()
         if in_file:
-            written = self.adb.shell(f"cat {shlex.quote(self._folder)}/run.csv")
+            written = self.adb.shell(f"cat {shlex.quote(self._folder)}/{_CSV}")
             if written.returncode:
                 raise BenchmarkOutputError(
                     "the benchmark program wrote no operator profile though it was asked for one; "
@@ -237,17 +240,7 @@ class AndroidDevice:
         if place(self.adb, {f"{self._folder}/benchmark_model": self.tool.path}, mode=0o755):
             self._flags = None
         self.adb.shell(f"chmod 755 {folder}/benchmark_model")
-        place(self.adb, {models[job.key]: job.model for job in jobs})
-
-    def _remote_model(self, job: Job) -> str:
-        """Named by content: another model never answers for this one."""
-        try:
-            digest = hashlib.sha256(job.model.read_bytes()).hexdigest()
-        except OSError as error:
-            raise InvalidInput(
-                f"cannot read the model {job.model} of {job.key!r}: {error.strerror}"
-            ) from error
-        return f"{self._folder}/models/{digest[:16]}.tflite"
+        place(self.adb, {f"{self._folder}/{models[job.key]}": job.model for job in jobs})
 
     def _known_flags(self) -> frozenset[str]:
         if self._flags is None:
@@ -290,6 +283,17 @@ def summary(serial: str, sysfs: str = "/sys") -> str:
         f"Android {known['ro.build.version.release']}, {known['ro.product.cpu.abi']}, "
         f"cores: {cores or UNREADABLE}"
     )
+
+
+def _remote_model(job: Job) -> str:
+    """Named by content, in our folder: another model never answers for this one."""
+    try:
+        content = job.model.read_bytes()
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot read the model {job.model} of {job.key!r}: {error.strerror}"
+        ) from error
+    return f"models/{hashlib.sha256(content).hexdigest()[:16]}.tflite"
 
 
 def _read_properties(adb: AdbDevice) -> dict[str, str]:

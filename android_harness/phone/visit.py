@@ -68,8 +68,7 @@ exit 0
 #: Says on which cores taskset put it, then becomes the program.
 _PINNED = 'echo "MARKpinned $(taskset -p $$ 2>&1)"; exec "$0" "$@"'
 _END_LEFT_OVER = """cd FOLDER 2>/dev/null || exit 0
-[ -e run.pid ] && read -r pid <run.pid && grep -qF FOLDER /proc/$pid/cmdline 2>/dev/null &&
-    kill -9 $pid && echo ended
+[ -e run.pid ] && read -r pid <run.pid && [ /proc/$pid/cwd -ef . ] && kill -9 $pid && echo ended
 rm -f run.pid
 """
 

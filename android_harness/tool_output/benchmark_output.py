@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ...errors import BenchmarkOutputError
 from .delegates import DelegateUse, parse_delegates
+from .failure import reason_of
 from .profiler import NUMBER, OpProfile, has_profile, parse_profile
 from .stats import RunBounds, Stats, parse_stats, same_printed
 
@@ -121,7 +122,7 @@ def parse_output(stdout: str, stderr: str = "", exit_code: int = 0) -> Benchmark
     if exit_code != 0:
         raise BenchmarkOutputError(
             f"the benchmark tool ended with exit code {exit_code} and said "
-            f"{_last_words(err or out)!r}; expected 0. See that its version supports the model"
+            f"{reason_of(stdout, stderr)!r}; expected 0. See that its version supports the model"
         )
     for line in both:
         if _IGNORED_FLAGS.fullmatch(line):

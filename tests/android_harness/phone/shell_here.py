@@ -5,7 +5,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from hypothesis import strategies as st
+
 from mnasfpn.android_harness.phone.adb import ShellResult
+
+#: Names of files: what a shell takes for something else, spaces, and letters of other scripts.
+ODD_NAMES = st.text(
+    "ab .-'\"$`\\*?[](){}<>|&;#!~%=,äßжñ中\u00a0\t", min_size=1, max_size=24
+).filter(lambda name: name not in (".", ".."))
 
 
 class ShellHere:

@@ -18,8 +18,10 @@ class CannedServer:
 
     def __init__(self, devices: str) -> None:
         self.devices = devices
+        self.at_ports = ""  # the answer to ``adb devices -l``
         self.features = "cmd,shell_v2"
         self.shell_answer = b""  # raw, after OKAY
+        self.shell_answers: dict[str, bytes] = {}  # of single phones
         self.asked: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
@@ -41,9 +43,13 @@ class CannedServer:
             self._talk(link)
 
     def _talk(self, link: socket.socket) -> None:
+        serial = ""
         while head := link.recv(4):
             request = link.recv(int(head, 16)).decode()
             self.asked.append(request)
+            if request == "host:devices-l":
+                link.sendall(b"OKAY" + block(self.at_ports))
+                return
             if request == "host:devices":
                 link.sendall(b"OKAY" + block(self.devices))
                 return
@@ -57,9 +63,10 @@ class CannedServer:
                 if "\tdevice" not in self.devices:
                     link.sendall(b"FAIL" + block("device offline"))
                     return
+                serial = request.removeprefix("host:tport:serial:")
                 link.sendall(b"OKAY" + bytes(8))
             elif request.startswith("shell"):
-                link.sendall(b"OKAY" + self.shell_answer)
+                link.sendall(b"OKAY" + self.shell_answers.get(serial, self.shell_answer))
                 return
             else:
                 link.sendall(b"FAIL" + block(f"unknown {request}"))
@@ -93,6 +100,7 @@ NO_PERMISSIONS = (
     "no permissions (missing udev rules? user is in the plugdev group); "
     "see [http://developer.android.com/tools/device.html]"
 )
+NOT_STARTED = ("recovery", "sideload", "rescue", "bootloader")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +110,12 @@ NO_PERMISSIONS = (
         ("unauthorized", "unauthorized", "Allow USB debugging"),
         ("offline", "offline", "cable"),
         (NO_PERMISSIONS, "no permissions", "udev rules"),
-        ("recovery", "recovery", "start the phone normally"),
+        *((state, state, "start the phone normally") for state in NOT_STARTED),
+        ("detached", "detached", "adb attach"),
+        ("host", "host", "the adb server of a computer"),
+        ("authorizing", "authorizing", "Allow USB debugging"),
+        ("connecting", "connecting", "wait a moment"),
+        ("unknown", "unknown", "cable"),
         ("something new", "something new", "unknown state 'something new'"),
     ],
 )
@@ -139,12 +152,110 @@ def test_another_name(server: Server) -> None:
         choose_serial("C")
 
 
-@pytest.mark.parametrize("state", ["unauthorized", "offline", "bootloader"])
+@pytest.mark.parametrize(
+    "state", ["unauthorized", "offline", "detached", "host", "authorizing", *NOT_STARTED]
+)
 def test_a_phone_that_cannot_be_used_yet(server: Server, state: str) -> None:
     server(f"A\t{state}\n")
     for serial in (None, "A"):
         with pytest.raises(StableDeviceError, match=f"A is {state}: "):
             choose_serial(serial)
+
+
+# One phone with several names, several phones with one
+
+
+def who(serial: str, android_id: str) -> bytes:
+    """The answer to the question who a phone is."""
+    said = f"{serial}\nmnasfpn-exit\n{android_id}\n".encode()
+    return v2(1, said) + v2(3, b"\0")
+
+
+WIFI = "adb-EX0042-aBcDeF._adb-tls-connect._tcp"
+AGAIN = "adb-EX0042-aBcDeF (2)._adb-tls-connect._tcp"
+
+
+def test_a_phone_that_is_connected_twice_is_one_and_its_cable_is_used(server: Server) -> None:
+    canned = server(f"10.0.0.7:5555\tdevice\n{WIFI}\tdevice\nEX0042\tdevice\n")
+    canned.shell_answer = who("EX0042", "0123456789abcdef")
+    assert choose_serial() == "EX0042"
+
+
+def test_two_phones_that_do_not_say_who_they_are_are_two(server: Server) -> None:
+    canned = server("10.0.0.7:5555\tdevice\n10.0.0.8:5555\tdevice\n")
+    for said in (who("EX0042", "null"), who("unknown", "null"), who("", "error: no service")):
+        canned.shell_answer = said
+        with pytest.raises(InvalidInput, match="--device SERIAL"):
+            choose_serial()
+
+
+@pytest.mark.parametrize("listed", ["10.0.0.7:5555", WIFI, AGAIN])
+def test_a_phone_is_found_by_its_serial_however_it_is_connected(
+    server: Server, listed: str
+) -> None:
+    canned = server(f"A\tdevice\n{listed}\tdevice\nB\toffline\n")
+    canned.shell_answers = {listed: who("EX0042", "null"), "A": who("A", "null")}
+    assert choose_serial("EX0042") == listed
+    assert choose_serial(listed) == listed
+    with pytest.raises(InvalidInput, match="not 'EX0043'"):
+        choose_serial("EX0043")
+
+
+def test_an_announcement_with_a_number_is_the_same_phone(server: Server) -> None:
+    """mDNS numbers a name that comes back before the old one is forgotten."""
+    canned = server(f"{WIFI}\tdevice\nB\tdevice\n")
+    device = AdbDevice(WIFI)
+    assert device.state() == "device"
+    canned.devices = f"{WIFI}\toffline\n{AGAIN}\tdevice\nB\tdevice\n"
+    assert (device.state(), device.serial) == ("device", AGAIN)
+    canned.devices = f"{WIFI}\tdevice\nB\tdevice\n"
+    assert (device.state(), device.serial) == ("device", WIFI)
+    canned.devices = "B\tdevice\n"
+    assert (device.state(), device.serial) == ("absent", WIFI)
+
+
+CLONE = "0123456789ABCDEF"
+CLONES = f"{CLONE}\tdevice\nB\tdevice\n{CLONE}\tunauthorized\n"
+AT_PORTS = (
+    f"{CLONE}       device usb:1-4.2 product:x model:Y device:z transport_id:3\n"
+    "B                      device usb:1-1 product:x model:Y device:z transport_id:1\n"
+    f"{CLONE}       unauthorized usb:2-1 transport_id:4\n"
+    "10.0.0.7:5555          device product:x model:Y device:z transport_id:5\n"
+)
+
+
+def test_phones_with_one_serial_are_named_by_their_ports(server: Server) -> None:
+    canned = server(CLONES)
+    canned.at_ports = AT_PORTS
+    assert {each.serial: each.state for each in list_devices()} == {
+        "usb:1-4.2": "device",
+        "usb:2-1": "unauthorized",
+        "B": "device",
+    }
+    with pytest.raises(InvalidInput, match=r"2 phones have the serial .*usb:1-4\.2 \(device\)"):
+        choose_serial(CLONE)
+    assert choose_serial("usb:1-4.2") == "usb:1-4.2"
+    with pytest.raises(StableDeviceError, match=r"usb:2-1 is unauthorized: .*Allow USB"):
+        choose_serial("usb:2-1")
+
+
+def test_a_phone_named_by_its_port_stays_itself_when_the_other_is_gone(server: Server) -> None:
+    canned = server(CLONES)
+    canned.at_ports = AT_PORTS
+    device = AdbDevice(choose_serial("usb:1-4.2"))
+    canned.devices, canned.at_ports = f"{CLONE}\tdevice\n", AT_PORTS.splitlines()[0]
+    assert device.state() == "device"
+    canned.at_ports = AT_PORTS.splitlines()[2]
+    assert device.state() == "absent"
+
+
+def test_phones_with_one_serial_and_no_known_ports_are_refused(server: Server) -> None:
+    server(f"{CLONE}\tdevice\n{CLONE}\tdevice\n")
+    with pytest.raises(InvalidInput, match=r"2 phones have the serial .*unplug the other"):
+        choose_serial(CLONE)
+
+
+# Waiting and asking
 
 
 def test_a_serial_that_begins_like_anothers_is_connected_all_the_same(server: Server) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import hypothesis
 import pytest
-from shell_here import ShellHere, put_programs, put_script
+from hypothesis import given
+from shell_here import ODD_NAMES, ShellHere, put_programs, put_script
 
 from mnasfpn.android_harness.phone import settings
 from mnasfpn.android_harness.phone.settings import apply_settings, restore_settings
@@ -22,9 +24,11 @@ class Phone(ShellHere):
     Without a ``screen`` it does not say whether it is awake.
     """
 
-    def __init__(self, folder: Path, stay_on: str = "3", screen: str = "Asleep") -> None:
+    def __init__(
+        self, folder: Path, stay_on: str = "3", screen: str = "Asleep", ours: str = "ours"
+    ) -> None:
         super().__init__(put_programs(folder / "bin", "cat", "mv", "rm"))
-        self.folder, self.state = str(folder / "ours"), folder / "state"
+        self.folder, self.state = str(folder / ours), folder / "state"
         for made in (Path(self.folder), self.state):
             made.mkdir()
         for name, value in ((STAY_ON, stay_on), ("screen", screen)):
@@ -153,3 +157,16 @@ def test_the_note_stays_until_everything_is_put_back(tmp_path: Path) -> None:
     phone.obeys()
     phone.restore()
     assert phone.value(STAY_ON) == "3"
+
+
+@hypothesis.settings(max_examples=20, deadline=None)
+@given(name=ODD_NAMES)
+def test_a_folder_of_any_name(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
+    folder = tmp_path_factory.mktemp("phone")
+    phone = Phone(folder, ours=f"{name} ours")
+    phone.apply()
+    assert phone.noted
+    phone.restore()
+    assert (phone.value(STAY_ON), phone.value("screen")) == ("3", "Asleep")
+    assert not list(Path(phone.folder).iterdir())
+    assert {path.name for path in folder.iterdir()} == {"bin", "state", f"{name} ours"}

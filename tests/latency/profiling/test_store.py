@@ -52,6 +52,48 @@ def test_two_devices_side_by_side(tmp_path: Path) -> None:
         assert first.runs(replace(DEVICE, runtime="another")) == {}
 
 
+#: As 0.1.0 wrote it into the table of devices: without a unit, and by mDNS under another name.
+OLD_ROW = (
+    '{"serial":"%s","model":"Pixel","soc":"SoC","os":"14","abi":"arm64-v8a",'
+    '"runtime":"benchmark_model","cores":[6,7],"threads":1,"provenance":"measured"}'
+)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        "A1",
+        "adb-A1-aBcDeF._adb-tls-connect._tcp",
+        "adb-A1-aBcDeF (2)._adb-tls-connect._tcp",
+    ],
+)
+def test_runs_of_before_are_found_and_new_ones_join_them(tmp_path: Path, listed: str) -> None:
+    now = replace(DEVICE, unit="0a1b2c3d4e5f")
+    path = tmp_path / "m.db"
+    with MeasurementStore(path) as store:
+        store.append(DEVICE, "conv", RUN)
+    with sqlite3.connect(path) as database:
+        database.execute("UPDATE device SET info = ?", (OLD_ROW % listed,))
+    database.close()
+    with MeasurementStore(path) as store:
+        assert store.runs(now) == {"conv": (RUN,)}
+        store.append(now, "conv", replace(RUN, round=3))
+        assert [run.round for run in store.runs(now)["conv"]] == [2, 3]
+    with MeasurementStore(path) as store:
+        assert [run.round for run in store.runs(now)["conv"]] == [2, 3]
+        assert store.device_s(now, ("conv",)) > 0
+
+
+def test_two_phones_of_one_serial_share_nothing(tmp_path: Path) -> None:
+    first, second = (replace(DEVICE, serial="0123456789ABCDEF", unit=unit) for unit in "ab")
+    with MeasurementStore(tmp_path / "m.db") as store:
+        store.append(first, "conv", RUN)
+        store.append(second, "conv", replace(RUN, round=9))
+        assert [run.round for run in store.runs(first)["conv"]] == [2]
+        assert [run.round for run in store.runs(second)["conv"]] == [9]
+        assert store.runs(replace(first, unit="")) == {}
+
+
 WRITER = """
 import sys
 from mnasfpn.android_harness.measurement import DeviceInfo, Run
