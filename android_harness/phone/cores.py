@@ -194,6 +194,8 @@ def parse_cores(text: str) -> Cores:
             elif name in ("possible", "present", "online"):
                 lists[name] = _numbers(content)
     parts = {int(number): part for number, part in _PART.findall(text)}
+    clusters = {core: _numbers(files.get("related_cpus", "")) for core, files in known.items()}
+    related = {core for cluster in clusters.values() for core in cluster}
     present = lists.get("present") or lists.get("possible") or tuple(known)
     online = lists.get("online") or tuple(
         number for number in present if "cpuinfo_max_freq" in known.get(number, {})
@@ -205,10 +207,10 @@ def parse_cores(text: str) -> Cores:
                 number in online,
                 _whole(of_core.get("cpuinfo_max_freq", "")),
                 _whole(of_core.get("cpu_capacity", "")),
-                _numbers(of_core.get("related_cpus", "")) or None,
+                clusters.get(number) or None,
                 parts.get(number),
             )
-            for number in sorted({*present, *online, *known})
+            for number in sorted({*present, *online, *known, *related})
             for of_core in (known.get(number, {}),)
         )
     )

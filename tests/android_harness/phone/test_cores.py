@@ -130,9 +130,11 @@ def test_what_is_known_of_cores_that_are_off_is_used() -> None:
 def test_a_core_that_is_off_stays_in_its_cluster() -> None:
     """So the cores that a store knows a phone by do not depend on which are on today."""
     some_off = {core: khz for core, khz in BIG_LITTLE.items() if core not in (5, 7)}
-    found = parse_cores(kernel(some_off, [range(4), range(4, 8)], online="0-4,6", present="0-7"))
-    assert found.biggest == (4, 5, 6, 7)
-    assert found.doubts == ()
+    for present in ({"present": "0-7"}, {}):  # without it, the others of its cluster name it
+        found = parse_cores(kernel(some_off, [range(4), range(4, 8)], online="0-4,6", **present))
+        assert found.biggest == (4, 5, 6, 7)
+        assert found.off == (5, 7)
+        assert found.doubts == ()
 
 
 def test_a_phone_that_tells_nothing() -> None:
