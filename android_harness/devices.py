@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +62,12 @@ def _this_pc() -> FoundDevice:
 
 
 @contextmanager
-def opened(serial: str, binary: Path | None) -> Iterator[Device]:
+def opened(serial: str, binary: Path | None, cores: Sequence[int] = ()) -> Iterator[Device]:
     """The device to measure on; a phone's settings are put back afterwards.
 
     Args:
         serial: ``host``, ``phone`` where there is only one, or as adb lists it.
+        cores: of a phone, to run on; none for the biggest.
 
     Raises:
         InvalidInput, DeviceError: it cannot be used; the message says what to do.
@@ -74,11 +75,14 @@ def opened(serial: str, binary: Path | None) -> Iterator[Device]:
     if serial == HOST:
         if binary is not None:
             raise InvalidInput("--binary is for phones; this PC runs models with ai-edge-litert")
+        if cores:
+            raise InvalidInput("--cores is for phones; on this PC it is one of the fastest cores")
         from .host.host import HostDevice
 
         yield HostDevice()
         return
     from .phone.android import AndroidDevice
 
-    with AndroidDevice(None if serial == ONLY_PHONE else serial, binary) as phone:
+    named = None if serial == ONLY_PHONE else serial
+    with AndroidDevice(named, binary, cores=cores) as phone:
         yield phone
