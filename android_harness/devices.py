@@ -66,7 +66,8 @@ def opened(serial: str, binary: Path | None) -> Iterator[Device]:
     """The device to measure on; a phone's settings are put back afterwards.
 
     Args:
-        serial: ``host``, ``phone`` where there is only one, or as adb lists it.
+        serial: ``host``, ``phone`` where there is only one, else any name that
+            :func:`~.phone.adb.choose_serial` takes.
 
     Raises:
         InvalidInput, DeviceError: it cannot be used; the message says what to do.
