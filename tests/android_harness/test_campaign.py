@@ -53,8 +53,7 @@ class ScriptedDevice:
         return DeviceInfo("scripted", "m", "s", "o", "a", "r", provenance="simulated")
 
     def telemetry(self):
-        now = next(self.temperatures, None)
-        return Telemetry() if now is None else Telemetry(temperature_c={"skin": now})
+        return Telemetry(temperature_c={"skin": next(self.temperatures, 30.0)})
 
     def run_round(self, jobs, settings, round_number):
         self.asked.append([job.key for job in jobs])
