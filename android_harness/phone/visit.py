@@ -212,13 +212,13 @@ def _check_started(device: AdbDevice, folder: str, done: Visit) -> None:
         return
     check_runs(device, done)
     said = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
-    gone = device.shell(f"[ -e {shlex.quote(folder)}/benchmark_model ]").returncode
-    if done.returncode == 127 and gone:
+    there = not device.shell(f"[ -e {shlex.quote(folder)}/benchmark_model ]").returncode
+    if not there:
         raise TransientDeviceError(
             f"the benchmark program is gone from {device.serial}: {said[-1]}; it will be pushed "
             "again"
         )
     raise StableDeviceError(
-        f"the benchmark program cannot run on {device.serial}: {said[-1]}; it is there, but not "
-        "what loads it: get the build for Android, not the one for Linux"
+        f"the benchmark program is on {device.serial} and cannot be started: {said[-1]}; get the "
+        "build for Android, not the one for Linux, whose loader no phone has"
     )
