@@ -10,7 +10,13 @@ from itertools import zip_longest
 from pathlib import Path
 from types import TracebackType
 
-from ...errors import BenchmarkOutputError, DeviceError, InvalidInput, StableDeviceError
+from ...errors import (
+    BenchmarkOutputError,
+    DeviceError,
+    InvalidInput,
+    StableDeviceError,
+    TransientDeviceError,
+)
 from ..device import Job, RunSettings
 from ..measurement import UNREADABLE, DeviceInfo, OpTiming, Run, Telemetry
 from ..telemetry import affinity_mask, read_clusters, telemetry
@@ -116,20 +122,26 @@ class AndroidDevice:
         Begins by waiting for the phone, ending what an interrupted campaign left running, and
         making sure that program and models are there, by content.
         """
-        self.adb.wait(self.reconnect_s)
-        end_left_over(self.adb, self._folder)
         models = {job.key: self._remote_model(job) for job in jobs}
-        self._place(jobs, models)
+        under_way = False
         try:
+            self.adb.wait(self.reconnect_s)
+            end_left_over(self.adb, self._folder)
+            self._place(jobs, models)
             for position, job in enumerate(jobs):
                 before = self.telemetry()
+                under_way = True
                 values = self._visit(models[job.key], settings)
+                under_way = False
                 after = self.telemetry()
                 run = Run(round_number, position, before=before, after=after, **values)  # type: ignore[arg-type]
                 self._note(run)
                 yield job, run
-        except DeviceError:
+        except TransientDeviceError as error:
+            error.under_way = under_way
             raise  # the next round begins by ending what is left
+        except DeviceError:
+            raise
         except BaseException:
             self._end_quietly()
             raise
@@ -171,7 +183,7 @@ class AndroidDevice:
                 "Android moved it; keep the screen on, or name other cores"
             )
         output = parse_output(done.stdout, done.stderr, done.returncode)
-        check_asked(output, Asked(graph, settings.runs, 1, settings.xnnpack))
+        check_asked(output, Asked(graph, 1, settings.xnnpack))
         return output
 
     def _profile(
