@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DeviceError, InvalidInput
+from .campaign_lock import campaign_lock
 from .device import Device
 from .measurement import HOST
 
@@ -62,12 +63,15 @@ def _this_pc() -> FoundDevice:
 
 
 @contextmanager
-def opened(serial: str, binary: Path | None) -> Iterator[Device]:
-    """The device to measure on; a phone's settings are put back afterwards.
+def opened(serial: str, binary: Path | None, cores: Sequence[int] = ()) -> Iterator[Device]:
+    """The device to measure on, for oneself; a phone's settings are put back afterwards.
+
+    Another campaign on the same phone, or on the same core of this PC, is waited for.
 
     Args:
         serial: ``host``, ``phone`` where there is only one, else any name that
             :func:`~.phone.adb.choose_serial` takes.
+        cores: of a phone, to run on; none for the biggest.
 
     Raises:
         InvalidInput, DeviceError: it cannot be used; the message says what to do.
@@ -75,11 +79,25 @@ def opened(serial: str, binary: Path | None) -> Iterator[Device]:
     if serial == HOST:
         if binary is not None:
             raise InvalidInput("--binary is for phones; this PC runs models with ai-edge-litert")
+        if cores:
+            raise InvalidInput("--cores is for phones; on this PC it is one of the fastest cores")
         from .host.host import HostDevice
 
-        yield HostDevice()
+        pc = HostDevice()
+        with campaign_lock(_lock_name(pc)):
+            yield pc
         return
     from .phone.android import AndroidDevice
 
-    with AndroidDevice(None if serial == ONLY_PHONE else serial, binary) as phone:
+    named = None if serial == ONLY_PHONE else serial
+    phone = AndroidDevice(named, binary, cores=cores)
+    with campaign_lock(_lock_name(phone)), phone:
         yield phone
+
+
+def _lock_name(device: Device) -> str:
+    """A phone, however it is connected; a core of this PC, or all of it where it cannot pin."""
+    info = device.describe()
+    if info.serial != HOST:
+        return f"phone {info.serial} {info.unit}".rstrip()
+    return " ".join(("this PC", *(f"core {core}" for core in info.cores)))

@@ -71,7 +71,7 @@ def hal_temperatures(dump: str) -> dict[str, float | str]:
     """What ``dumpsys thermalservice`` hears from the hardware, in degrees by its interface."""
     current = dump.partition("Current temperatures from HAL:")[2].partition("Current cooling")[0]
     return {
-        f"hal {name}": _plausible(number(value))
+        f"hal {name}": plausible(number(value))
         for value, kind, name in _HAL_TEMPERATURE.findall(current)
         if int(kind) in HEAT_TYPES
     }
@@ -110,9 +110,10 @@ def _in_unit(value: float, unit: int) -> float | str:
     """Unreadable too is what would be unusually cold in the phone's unit and usual in another."""
     celsius = value / unit
     foreign = celsius < _USUAL_C[0] and _usual_units(value)
-    return UNREADABLE if foreign else _plausible(celsius)
+    return UNREADABLE if foreign else plausible(celsius)
 
 
-def _plausible(celsius: float | str) -> float | str:
+def plausible(celsius: float | str) -> float | str:
+    """What a sensor can read, or ``unreadable``."""
     readable = not isinstance(celsius, str) and COLDEST_C <= celsius <= HOTTEST_C
     return celsius if readable else UNREADABLE

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 
-from .heat import Zones, hal_temperatures, is_heat, number, thermal_status
+from .heat import Zones, hal_temperatures, is_heat, number, plausible, thermal_status
 from .measurement import UNREADABLE, Telemetry
 from .phone.adb import AdbDevice
 
@@ -117,4 +117,4 @@ def _heat_zones(files: dict[str, list[str]]) -> dict[str, float | str]:
 
 def _battery_temperature(text: str) -> dict[str, float | str]:
     tenths = _found(r"^\s*temperature: (-?\d+)", text)
-    return {} if tenths is None else {"battery": float(tenths) / 10}
+    return {} if tenths is None else {"battery": plausible(float(tenths) / 10)}

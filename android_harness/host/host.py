@@ -27,12 +27,11 @@ from ...errors import (
 from ..clocks import CURRENT, TIME_IN_STATE, ClockReading, mean_mhz, read_clock
 from ..device import Job, RunSettings
 from ..measurement import HOST, UNREADABLE, CoreClock, DeviceInfo, Run, Telemetry
-from .operator_profile import profile_model
+from .endings import raise_if_killed
+from .operator_profile import ProfilingTooSlow, profile_model
 from .worker import installed_runtime
 
 START_TIMEOUT_S = 60.0
-#: Signals by which someone else ends a process; every other signal is the model's own doing.
-KILLED_FROM_OUTSIDE = {signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM)}
 
 
 class HostDevice:
@@ -155,19 +154,27 @@ class HostDevice:
                     "op_profile": found.timings,
                     "clocks": self.clocks_since(clock),
                 }
-            except (BenchmarkOutputError, TransientDeviceError) as error:  # too slow is the latter
+            except (BenchmarkOutputError, ProfilingTooSlow) as error:
                 values = {"error": str(error)}
             yield job, Run(round_number, position, before=before, after=self.telemetry(), **values)
 
     def _default_core(self, allowed: set[int]) -> int | None:
-        """The last of the cores with the highest maximum frequency; None where pinning is not."""
+        """The last of the biggest cores, by capacity, then by maximum frequency, as on phones.
 
-        def speed(core: int) -> tuple[float, int]:
-            path = self._sys / f"devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq"
-            value = _number(path, 1)
-            return (value if isinstance(value, float) else 0.0, core)
-
-        return max(allowed, key=speed) if allowed else None
+        None where the system does not pin.
+        """
+        cpus = self._sys / "devices/system/cpu"
+        files = ("cpu_capacity", "cpufreq/cpuinfo_max_freq")
+        sizes = {
+            core: [_number(cpus / f"cpu{core}" / name, 1) for name in files] for core in allowed
+        }
+        # One that not every core has compares none of them.
+        common = [
+            at for at in range(len(files)) if all(isinstance(s[at], float) for s in sizes.values())
+        ]
+        return max(
+            allowed, key=lambda core: [*(sizes[core][at] for at in common), core], default=None
+        )
 
 
 class _ModelStoppedWorker(DeviceError):
@@ -224,11 +231,7 @@ class _Worker:
         if answer is not None:
             return answer
         status = self._process.wait()
-        if -status in KILLED_FROM_OUTSIDE:
-            raise TransientDeviceError(
-                f"the measuring process was killed ({signal.Signals(-status).name}) during "
-                f"{job.key}: by hand, or by the system for want of memory"
-            )
+        raise_if_killed(status, job.key)
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         raise _ModelStoppedWorker(f"{job.model.name} crashed the runtime ({how}): {self._said()}")
 

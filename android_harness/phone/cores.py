@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from ...errors import StableDeviceError
+from ...errors import InvalidInput, StableDeviceError
 from .adb import AdbDevice
 
 _FILE = re.compile(r"(?:cpu(\d+)/(?:cpufreq/)?)?(\w+):(.*)")
@@ -106,28 +106,32 @@ class Cores:
             found.append(
                 f"{named([number for number, _ in rivals])} switched off and "
                 f"{'' if all(known for _, known in rivals) else 'maybe '}bigger than {taken}, used "
-                "instead"
+                "instead: let it cool down, keep it awake, end its battery saver"
             )
         if self._indistinct:
             everyone = [core.number for cluster in self._biggest_clusters for core in cluster]
             found.append(
                 f"{named(everyone)} of one maximum clock and without capacities: which are big is "
-                f"unknown; {taken} used"
+                f"unknown; {taken} used: name others with --cores if these are small"
             )
         return tuple(found)
 
     @cached_property
     def _clusters(self) -> list[list[Core]]:
-        """By shared clock, where the kernel does not tell by equal ones.
+        """By shared clock, where the kernel does not tell by equal ones, and by capacity.
 
-        A core that is off belongs where another names it.
+        A core that is off belongs where another names it, and is as big as that one.
         """
         of = {number: core.cluster for core in self.cores for number in core.cluster or ()}
+        capacities: dict[object, int] = {}
         found: dict[object, list[Core]] = {}
-        for core in self.cores:
-            key = of.get(core.number) or (core.capacity, core.max_khz, core.online)
-            found.setdefault(key, []).append(core)
-        return list(found.values())
+        for core in sorted(self.cores, key=lambda core: (core.capacity is None, core.number)):
+            shared = of.get(core.number) or (core.max_khz, core.online)
+            if core.capacity is not None:
+                capacities.setdefault(shared, core.capacity)
+            capacity = capacities.get(shared) if core.capacity is None else core.capacity
+            found.setdefault((shared, capacity), []).append(core)
+        return sorted(found.values(), key=lambda cluster: min(core.number for core in cluster))
 
     @property
     def _size_used(self) -> tuple[int, ...]:
@@ -140,15 +144,15 @@ class Cores:
 
     @property
     def _indistinct(self) -> bool:
-        """Whether the biggest may be of several kinds: clusters of one size, or all cores of one
-        clock where the kernel does not tell who shares it."""
+        """Whether the biggest may be of several kinds: clusters of one size, several designs, or
+        all cores of one clock where the kernel does not tell who shares it."""
         ties = self._biggest_clusters
         parts = {core.part for cluster in ties for core in cluster if core.part}
         capacities = {core.capacity for core in self.cores}
         if len(parts) == 1 or (self._by_capacity and len(capacities) > 1):
             return False
         untold = len(self.cores) > 1 and len(self._clusters) == 1 and not self.cores[0].cluster
-        return len(ties) > 1 or untold
+        return len(ties) > 1 or len(parts) > 1 or untold
 
     @property
     def _by_capacity(self) -> bool:
@@ -194,6 +198,8 @@ def parse_cores(text: str) -> Cores:
             elif name in ("possible", "present", "online"):
                 lists[name] = _numbers(content)
     parts = {int(number): part for number, part in _PART.findall(text)}
+    clusters = {core: _numbers(files.get("related_cpus", "")) for core, files in known.items()}
+    related = {core for cluster in clusters.values() for core in cluster}
     present = lists.get("present") or lists.get("possible") or tuple(known)
     online = lists.get("online") or tuple(
         number for number in present if "cpuinfo_max_freq" in known.get(number, {})
@@ -205,10 +211,10 @@ def parse_cores(text: str) -> Cores:
                 number in online,
                 _whole(of_core.get("cpuinfo_max_freq", "")),
                 _whole(of_core.get("cpu_capacity", "")),
-                _numbers(of_core.get("related_cpus", "")) or None,
+                clusters.get(number) or None,
                 parts.get(number),
             )
-            for number in sorted({*present, *online, *known})
+            for number in sorted({*present, *online, *known, *related})
             for of_core in (known.get(number, {}),)
         )
     )
@@ -260,11 +266,14 @@ def pin(device: AdbDevice, cores: Sequence[int] | None = None, sysfs: str = "/sy
     """Try to hold a program to the cores asked for, or to the biggest.
 
     Raises:
+        InvalidInput: a core below 0.
         StableDeviceError: cores were asked for and the phone does not give them.
         TransientDeviceError: the phone cannot be reached.
     """
     found = read_cores(device, sysfs)
     wanted = tuple(sorted(set(cores or found.biggest)))
+    if any(core < 0 for core in wanted):
+        raise InvalidInput(f"cores are numbered from 0, got {wanted[0]}")
     if not wanted:
         return Pinning((), "not pinned: the phone does not tell which cores it has")
     made = Pinning(wanted, doubts=() if cores else found.doubts)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )
 @options.output("--out", "The profile to write.")
 @click.option("--binary", type=options.FILE, help="A benchmark_model for the phone.")
+@click.option("--cores", help="Of a phone, to run on, like 6,7; default: the biggest.")
 @options.output("--store", "Raw runs; default: OUT with the suffix .db.", required=False)
 @options.count(
     "--calibration-heads", 24, "Whole random heads to calibrate sums of kernels on.", least=5
@@ -53,6 +54,7 @@ def profile(
     device: str,
     out: Path,
     binary: Path | None,
+    cores: str | None,
     store: Path | None,
     as_json: bool,
     **asked: Any,
@@ -70,7 +72,7 @@ def profile(
 
     plan = ProfileOptions(device, **asked).plan()
     with (
-        opened(device, binary) as target,
+        opened(device, binary, options.numbers(cores, "--cores", int)) as target,
         MeasurementStore(store or out.with_suffix(".db")) as runs,
         progress(f"profiling {device}", quiet=as_json) as report,
     ):
@@ -87,6 +89,7 @@ def profile(
         "heads": len(result.heads),
         "unstable_share": result.campaign.unstable,
         "failed": result.campaign.failed,
+        "notes": result.campaign.notes,
     }
 
 
@@ -96,6 +99,8 @@ def _print(profile: DeviceProfile, path: Path) -> None:
         f"{profile.provenance} on {profile.device.soc}, {profile.campaign.unstable:.0%} of them "
         "UNSTABLE"
     )
+    for note in profile.campaign.notes:
+        say(f"note: {note}")
     failed = profile.campaign.failed
     if failed:
         key, reason = next(iter(failed.items()))

@@ -109,6 +109,7 @@ class CampaignRecord:
         seed: of orders and of the heads drawn.
         unstable: share of measurements that are used although they are UNSTABLE.
         failed: what has no number -> why. Its kernels are left to the regressions.
+        notes: what a reader must know of the cores that all was measured on.
     """
 
     protocol: str
@@ -117,6 +118,7 @@ class CampaignRecord:
     settings: dict[str, float | str | tuple[str, ...]] = field(default_factory=dict)
     unstable: float = 0.0
     failed: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ...android_harness.measurement import UNREADABLE, Measurement, Run, Status
+from ...android_harness.measurement import UNREADABLE, Measurement, Run, Status, core_doubts
 from ...android_harness.verdict import measurements
 from ...errors import JobFailed
 from ..kernels.execution import execution_plan
@@ -170,6 +170,7 @@ class _Measured:
             settings={key: value for key, value in asdict(protocol).items() if key != "name"},
             unstable=used.count(Status.UNSTABLE) / len(used),
             failed=self.failures(),
+            notes=core_doubts(run for one in self.found.values() for run in one.runs),
         )
 
     def failures(self) -> dict[str, str]:

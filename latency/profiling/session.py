@@ -15,7 +15,7 @@ from ...android_harness.campaign import campaign, check_keys
 from ...android_harness.device import Device, Job
 from ...android_harness.measurement import Measurement, Run
 from ...android_harness.protocol import MeasuringProtocol, protocol_for
-from ...android_harness.verdict import condensed, is_valid, measurements
+from ...android_harness.verdict import Judge, condensed, measurements
 from ...errors import JobFailed
 from ...models.graph.graph import Graph
 from ...models.tflite.writer import write_tflite
@@ -39,6 +39,7 @@ class Session:
         runtime: that executes the models.
         progress: called after every visit but the sentinel's, with the visits done, those at least
             needed, and the key.
+        afresh: what is not VALID although its rounds are used up begins anew, see ``campaign``.
 
     Attributes:
         info: the device as the store knows it: with and without a delegate are two.
@@ -53,12 +54,13 @@ class Session:
         seed: int = 0,
         runtime: Runtime = XNNPACK,
         progress: Progress | None = None,
+        afresh: bool = False,
     ) -> None:
         known = device.describe()
         self.info = replace(known, runtime=f"{known.runtime} {runtime.name}")
         self.protocol = protocol or protocol_for(self.info)
         self.device, self.store = device, store
-        self.seed, self.runtime, self.progress = seed, runtime, progress
+        self.seed, self.runtime, self.progress, self.afresh = seed, runtime, progress, afresh
 
     def measure(
         self,
@@ -67,7 +69,9 @@ class Session:
         *,
         op_profile: bool = False,
     ) -> None:
-        """Visit what is not VALID in the store yet; every run is in it before the next begins.
+        """Visit what is not VALID in the store yet, up to the protocol's bound.
+
+        Every run is in the store before the next begins.
 
         Args:
             models: key in the store -> a graph, or a .tflite.
@@ -82,10 +86,11 @@ class Session:
         check_keys((*models, sentinel_key))
         protocol, runs = self.protocol, self.runs()
         already = {key: [condensed(run, protocol) for run in runs[key]] for key in runs}
+        judges = Judge(already, protocol, sentinel_key)
         due = {
             key: model
             for key, model in models.items()
-            if not is_valid(key, already, protocol, sentinel_key)
+            if (self.afresh and judges.is_spent(key)) or judges.is_due(key)
         }
         if not due:
             return
@@ -95,7 +100,14 @@ class Session:
         with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
             sentinel, *jobs = _jobs({sentinel_key: kernel_graph(SENTINEL), **due}, Path(folder))
             made = campaign(
-                self.device, jobs, protocol, self.seed, settings, sentinel=sentinel, already=already
+                self.device,
+                jobs,
+                protocol,
+                self.seed,
+                settings,
+                sentinel=sentinel,
+                already=already,
+                afresh=self.afresh,
             )
             for job, run in made:
                 self.store.append(self.info, job.key, run)

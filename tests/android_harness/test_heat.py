@@ -14,8 +14,8 @@ from mnasfpn.android_harness.measurement import UNREADABLE
 HEAT = """
     soc-thermal soc_max soc_therm soc1 xo-therm-adc msm-therm-adc quiet-therm-adc xo_therm
     quiet_therm cpu-1-0-usr cpuss-0-lowf tsens_tz_sensor9 pm8150b_tz pm8994_tz battery bms
-    battery_zte mtktscpu mtktsbattery BIG LITTLE G3D camera-step modem-mmw0-usr ddr-usr aoss0-usr usb_port_temp
-    charger_skin_therm vadc-therm x86_pkg_temp acpitz
+    battery_zte mtktscpu mtktsbattery BIG LITTLE G3D camera-step modem-mmw0-usr ddr-usr aoss0-usr
+    usb_port_temp charger_skin_therm vadc-therm x86_pkg_temp acpitz
 """
 NO_HEAT = """
     soc socd SOC bms-soc battery_soc pmi632-soc vbat ibat vbat_low vbat_too_low vbat-lvl0 ibat-high

@@ -94,6 +94,11 @@ def test_the_battery_of_a_phone_whose_scale_is_not_a_hundred() -> None:
     assert read_telemetry(text).charging is False
 
 
+def test_a_battery_without_a_sensor() -> None:
+    text = WHOLE.replace("temperature: 285", "temperature: -2147483648")
+    assert read_telemetry(text).temperature_c["battery"] == UNREADABLE
+
+
 def test_the_unit_of_a_phone_is_learnt_from_all_that_it_said() -> None:
     """Later there is one zone left, whose 120 is 12 degrees."""
 

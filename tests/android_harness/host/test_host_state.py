@@ -24,6 +24,9 @@ def test_core_choice_is_fixed_and_takes_a_fast_core(tmp_path, monkeypatch):
         _write(tmp_path / f"devices/system/cpu/cpu{core}/cpufreq/cpuinfo_max_freq", f"{khz}\n")
     assert HostDevice(sys_root=tmp_path).core == 1
     assert HostDevice(core=2, sys_root=tmp_path).core == 2
+    for core, capacity in enumerate((400, 400, 1024, 1024)):  # of one clock, or capped below it
+        _write(tmp_path / f"devices/system/cpu/cpu{core}/cpu_capacity", f"{capacity}\n")
+    assert HostDevice(sys_root=tmp_path).core == 3
 
 
 def test_core_that_may_not_be_used_is_refused(monkeypatch):

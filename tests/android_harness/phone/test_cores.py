@@ -80,7 +80,7 @@ def test_equal_clocks_without_capacities_are_said_and_kinds_are_not_mixed() -> N
     assert found.biggest == (6, 7)
     assert found.doubts == (
         "cores 0-7 of one maximum clock and without capacities: which are big is unknown; cores "
-        "6-7 used",
+        "6-7 used: name others with --cores if these are small",
     )
 
 
@@ -94,6 +94,14 @@ def test_equal_clocks_of_one_kind_of_core_are_no_doubt(
     two_kinds = clocks((LITTLE, 0)) | clocks((BIG, 1))
     parts = {core: ("0xd05", "0xd0a")[kind] for core, kind in two_kinds.items()}
     assert parse_cores(kernel(SAME, [LITTLE, BIG], capacities, parts)).doubts
+
+
+def test_big_and_little_that_share_a_clock_are_told_apart_by_capacity_alone() -> None:
+    shared = [range(8)]
+    sizes = clocks((LITTLE, 480), (BIG, 1024))
+    assert parse_cores(kernel(SAME, shared, sizes)).biggest == (6, 7)
+    parts = dict.fromkeys(LITTLE, "0xd05") | dict.fromkeys(BIG, "0xd0a")
+    assert "which are big is unknown" in parse_cores(kernel(SAME, shared, parts=parts)).doubts[0]
 
 
 def test_equal_clocks_where_the_kernel_tells_nothing_else() -> None:
@@ -113,13 +121,16 @@ def test_big_cores_that_are_off_are_said(lists: dict[str, str]) -> None:
     found = parse_cores(kernel(HOTPLUG, [range(4)], online="0-3", **lists))
     assert found.biggest == (0, 1, 2, 3)
     assert found.off == (4, 5, 6, 7)
-    assert found.doubts == ("cores 4-7 switched off and maybe bigger than cores 0-3, used instead",)
+    assert found.doubts == (
+        "cores 4-7 switched off and maybe bigger than cores 0-3, used instead: let it cool down, "
+        "keep it awake, end its battery saver",
+    )
 
 
 def test_what_is_known_of_cores_that_are_off_is_used() -> None:
     sizes = clocks((range(4), 480), (range(4, 8), 1024))
     bigger = parse_cores(kernel(HOTPLUG, [range(4)], sizes, online="0-3", present="0-7"))
-    assert bigger.doubts == ("cores 4-7 switched off and bigger than cores 0-3, used instead",)
+    assert bigger.doubts[0].startswith("cores 4-7 switched off and bigger than cores 0-3, used")
     little_off = kernel(
         clocks((range(4, 8), 2_457_600)), [range(4, 8)], sizes, online="4-7", present="0-7"
     )
@@ -130,9 +141,15 @@ def test_what_is_known_of_cores_that_are_off_is_used() -> None:
 def test_a_core_that_is_off_stays_in_its_cluster() -> None:
     """So the cores that a store knows a phone by do not depend on which are on today."""
     some_off = {core: khz for core, khz in BIG_LITTLE.items() if core not in (5, 7)}
-    found = parse_cores(kernel(some_off, [range(4), range(4, 8)], online="0-4,6", present="0-7"))
-    assert found.biggest == (4, 5, 6, 7)
-    assert found.doubts == ()
+    sizes = {core: 400 if core < 4 else 1024 for core in some_off}  # new kernels: of cores on alone
+    # Without a list of cores, the others of its cluster name it.
+    for present, capacities in (({"present": "0-7"}, None), ({}, None), ({}, sizes)):
+        found = parse_cores(
+            kernel(some_off, [range(4), range(4, 8)], capacities, online="0-4,6", **present)
+        )
+        assert found.biggest == (4, 5, 6, 7)
+        assert found.off == (5, 7)
+        assert found.doubts == ()
 
 
 def test_a_phone_that_tells_nothing() -> None:

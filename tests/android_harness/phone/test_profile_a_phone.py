@@ -238,9 +238,7 @@ def test_big_cores_that_are_off_are_said_and_taken_when_the_screen_brings_them(
         device = AndroidDevice(phone.serial, TOOL)
     (run,) = runs(device, [job(tmp_path, "a", "us=1200")])
     assert device.describe().cores == (0, 1, 2, 3)
-    assert run.core_doubts == (
-        "cores 4-7 switched off and maybe bigger than cores 0-3, used instead",
-    )
+    assert "cores 4-7 switched off and maybe bigger than cores 0-3" in run.core_doubts[0]
     assert "cores 4-7 switched off" in next(
         row.what for row in find_devices() if row.serial == phone.serial
     )
@@ -267,9 +265,15 @@ def test_cores_that_are_lost_in_a_campaign_are_waited_for(phone: Phone, tmp_path
 
 
 def test_cores_can_be_chosen(phone: Phone, tmp_path: Path) -> None:
-    device = AndroidDevice(phone.serial, TOOL, cores=[0])
-    assert device.describe().cores == (0,)
-    assert not runs(device, [job(tmp_path, "a", "us=1200")])[0].error
+    with opened(phone.serial, TOOL, [2, 0]) as device:
+        assert device.describe().cores == (0, 2)
+        ((_, run),) = device.run_round([job(tmp_path, "a", "us=1200")], SETTINGS, 0)
+        assert (run.error, run.unpinned) == ("", "")
+        assert run.clocks[0].cores == (0, 2)
+    with pytest.raises(InvalidInput, match="numbered from 0, got -1"):
+        AndroidDevice(phone.serial, TOOL, cores=[-1])
+    with pytest.raises(InvalidInput, match="--cores is for phones"), opened("host", None, [1]):
+        pass
 
 
 def test_two_phones_and_no_serial(new_phone: Callable[..., Phone]) -> None:
