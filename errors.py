@@ -47,6 +47,9 @@ class DeviceError(MnasFpnError):
 class TransientDeviceError(DeviceError):
     """Worth a bounded retry: offline, closed, timed out."""
 
+    #: Whether a model was running when it came about; None where that is not known.
+    under_way: bool | None = None
+
 
 class StableDeviceError(DeviceError):
     """Retrying cannot help: permission, missing file, wrong ABI."""

@@ -11,9 +11,9 @@ from dataclasses import replace
 from ..errors import InvalidInput, StableDeviceError, TransientDeviceError
 from .cooling import Cooling
 from .device import Device, Job, RunSettings
-from .measurement import Run
+from .measurement import Run, Status
 from .protocol import MeasuringProtocol
-from .verdict import condensed, is_valid
+from .verdict import Judge, condensed, failures_in_a_row
 
 
 def campaign(
@@ -25,13 +25,14 @@ def campaign(
     *,
     sentinel: Job,
     already: Mapping[str, Sequence[Run]] | None = None,
+    afresh: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[tuple[Job, Run]]:
     """Measure until every job is VALID or its bound is reached; yield each run as it happens.
 
     Store a run before asking for the next: then an interruption loses nothing, and the next call
-    with the stored runs as ``already`` measures only what is missing. A job that is VALID is never
-    visited again; one that is UNSTABLE or FAILED gets new rounds in a new call. Nothing is shared
+    with the stored runs as ``already`` measures only what is missing. A job that is VALID, whose
+    rounds are used up or that failed too often in a row is not visited again. Nothing is shared
     between campaigns: two devices are two calls in two threads.
 
     Args:
@@ -40,6 +41,8 @@ def campaign(
         sentinel: visited at both ends of a round and every ``sentinel_every`` jobs; yielded like
             any other job.
         already: stored runs by key, the sentinel's among them.
+        afresh: jobs that are not VALID and would not be visited again begin anew, and what was
+            measured of them no longer counts: for a device that is quieter now.
 
     Raises:
         InvalidInput: two jobs with one key, or a job with the sentinel's.
@@ -51,27 +54,30 @@ def campaign(
     runs: defaultdict[str, list[Run]] = defaultdict(list)
     for key, stored in (already or {}).items():
         runs[key] += [condensed(run, protocol) for run in stored]
-    start = 1 + max((run.round for stored in runs.values() for run in stored), default=-1)
-    errors: Counter[str] = Counter()
-    pending = [job for job in jobs if not is_valid(job.key, runs, protocol, sentinel.key)]
+    number = 1 + max((run.round for stored in runs.values() for run in stored), default=-1)
+    judges = Judge(runs, protocol, sentinel.key)
+    anew = {
+        job.key
+        for job in jobs
+        if afresh and judges.is_spent(job.key) and judges.verdict(job.key).status != Status.VALID
+    }
+    for key in anew:
+        runs[key].clear()
+    pending = [job for job in jobs if judges.is_due(job.key)]
     if not pending:
         return
     cooling = Cooling(device, protocol, sleep)
-    for number in range(start, start + protocol.rounds + protocol.extra_rounds):
+    while pending:
         order = round_order(pending, sentinel, protocol, seed, number)
-        for job, run in _round(device, order, settings, number, protocol, sleep):
+        for job, visit in _round(device, order, settings, number, protocol, runs, sleep):
+            run = replace(visit, afresh=True) if job.key in anew else visit
+            anew.discard(job.key)
             runs[job.key].append(condensed(run, protocol))
-            errors[job.key] += bool(run.error)
             yield job, run
             cooling.after(run)
-        pending = [
-            job
-            for job in pending
-            if errors[job.key] < protocol.error_runs
-            and not is_valid(job.key, runs, protocol, sentinel.key)
-        ]
-        if not pending:
-            return
+        number += 1
+        judges = Judge(runs, protocol, sentinel.key)
+        pending = [job for job in jobs if judges.is_due(job.key)]
 
 
 def round_order(
@@ -92,22 +98,44 @@ def _round(
     settings: RunSettings,
     number: int,
     protocol: MeasuringProtocol,
+    runs: Mapping[str, Sequence[Run]],
     sleep: Callable[[float], None],
 ) -> Iterator[tuple[Job, Run]]:
-    """One round, begun again at the job that was interrupted after each transient error."""
+    """One round, begun again at the job that was interrupted after each transient error.
+
+    A job that was under way whenever the device was lost, ``error_runs`` times in a row, is what
+    the device cannot bear: it has failed, and the round goes on. A job that comes through the next
+    time is cleared: a cable was pulled. The sentinel is never blamed.
+
+    Args:
+        runs: what the campaign has so far, by key.
+    """
     done = failures = 0
+    lost: list[Run] = []
     while done < len(order):
         try:
             for job, run in device.run_round(order[done:], settings, number):
-                done, failures = done + 1, 0
+                done, failures, lost = done + 1, 0, []
                 yield job, replace(run, position=done - 1)
         except TransientDeviceError as error:
             failures += 1
+            job, blamed = order[done], error.under_way
+            if blamed is None:  # the driver cannot tell; what has failed again may be out of reach
+                blamed = failures == 1 or _answers(device)
+            if blamed and job != order[0]:
+                why = f"the device was lost while it ran this model: {error}"
+                lost.append(Run(number, done, error=why))
+            before = failures_in_a_row(runs.get(job.key, ()))
+            given_up = bool(lost) and before + len(lost) >= protocol.error_runs
+            if failures > protocol.retries or given_up:
+                yield from ((job, run) for run in lost)
             if failures > protocol.retries:
                 raise TransientDeviceError(
-                    f"{error} (gave up after {protocol.retries} retries at {order[done].key}; "
+                    f"{error} (gave up after {protocol.retries} retries at {job.key}; "
                     "finished runs are kept: start the same command again to go on)"
                 ) from error
+            if given_up:
+                done, lost = done + 1, []
             sleep(protocol.retry_wait_s * 2 ** (failures - 1))
         else:
             if done < len(order):
@@ -115,6 +143,14 @@ def _round(
                     f"the device ended round {number} after {done} of {len(order)} visits without "
                     "saying why; this is a defect of its driver"
                 )
+
+
+def _answers(device: Device) -> bool:
+    try:
+        device.telemetry()
+    except TransientDeviceError:
+        return False
+    return True
 
 
 def check_keys(keys: Iterable[str]) -> None:

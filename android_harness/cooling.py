@@ -37,16 +37,26 @@ class Cooling:
         self._recent_c: defaultdict[str, deque[float]] = defaultdict(
             lambda: deque(maxlen=COOLER_TIMES)
         )
-        if protocol.cooldown_timeout_s > 0 and not self._rises_c(device.telemetry()):
+        if protocol.cooldown_timeout_s > 0:
+            self._begin()
+
+    def _begin(self) -> None:
+        try:
+            begin = self._device.telemetry()
+        except TransientDeviceError:
+            return  # the first visit reconnects, and tells what was before it
+        if not self._rises_c(begin):
             warnings.warn(
                 "the device tells no temperature: whether it is hot is unknown, and it does not "
                 "rest until it is cool; keep it in a cool place",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def after(self, run: Run) -> None:
         """Wait while a zone is more than ``cooldown_c`` warmer than at rest, but not for ever."""
+        if not self._rest_c:
+            self._rises_c(run.before)
         limit_c, left_s = self._protocol.cooldown_c, self._protocol.cooldown_timeout_s
         poll_s, rises_c = FIRST_POLL_S, self._rises_c(run.after)
         while max(rises_c.values(), default=0.0) > limit_c and left_s > 0:

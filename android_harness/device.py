@@ -23,13 +23,18 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How one visit to a model goes; echoed by the tool and compared with what was asked."""
+    """How one visit to a model goes; echoed by the tool and compared with what was asked.
+
+    Warm-up: ``warmup_runs`` inferences and ``warmup_min_s`` seconds at least. Repeats: until there
+    are ``runs`` and ``min_s`` has passed. Each ends early when ``max_s`` has passed, so the slowest
+    models have fewer repeats than asked for. A visit that takes ``timeout_s`` in all is ended.
+    """
 
     warmup_runs: int = 3
     warmup_min_s: float = 0.0
-    runs: int = 20
+    runs: int = 5
     min_s: float = 0.0
-    max_s: float = 10.0
+    max_s: float = 30.0
     xnnpack: bool = True
     op_profile: bool = False
     timeout_s: float = 120.0
@@ -53,6 +58,7 @@ class Device(Protocol):
         A job that fails for a reason of its own yields a Run with ``error``; the round goes on.
 
         Raises:
-            TransientDeviceError, StableDeviceError: the device cannot go on.
+            TransientDeviceError: the device was lost; ``under_way`` says whether while a model ran.
+            StableDeviceError: the device cannot go on.
         """
         ...

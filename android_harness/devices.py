@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DeviceError, InvalidInput
+from .campaign_lock import campaign_lock
 from .device import Device
 from .measurement import HOST
 
@@ -63,10 +64,13 @@ def _this_pc() -> FoundDevice:
 
 @contextmanager
 def opened(serial: str, binary: Path | None, cores: Sequence[int] = ()) -> Iterator[Device]:
-    """The device to measure on; a phone's settings are put back afterwards.
+    """The device to measure on, for oneself; a phone's settings are put back afterwards.
+
+    Another campaign on the same phone, or on the same core of this PC, is waited for.
 
     Args:
-        serial: ``host``, ``phone`` where there is only one, or as adb lists it.
+        serial: ``host``, ``phone`` where there is only one, else any name that
+            :func:`~.phone.adb.choose_serial` takes.
         cores: of a phone, to run on; none for the biggest.
 
     Raises:
@@ -79,10 +83,21 @@ def opened(serial: str, binary: Path | None, cores: Sequence[int] = ()) -> Itera
             raise InvalidInput("--cores is for phones; on this PC it is one of the fastest cores")
         from .host.host import HostDevice
 
-        yield HostDevice()
+        pc = HostDevice()
+        with campaign_lock(_lock_name(pc)):
+            yield pc
         return
     from .phone.android import AndroidDevice
 
     named = None if serial == ONLY_PHONE else serial
-    with AndroidDevice(named, binary, cores=cores) as phone:
+    phone = AndroidDevice(named, binary, cores=cores)
+    with campaign_lock(_lock_name(phone)), phone:
         yield phone
+
+
+def _lock_name(device: Device) -> str:
+    """A phone, however it is connected; a core of this PC, or all of it where it cannot pin."""
+    info = device.describe()
+    if info.serial != HOST:
+        return f"phone {info.serial} {info.unit}".rstrip()
+    return " ".join(("this PC", *(f"core {core}" for core in info.cores)))

@@ -104,6 +104,7 @@ class Run:
     op_profile: tuple[OpTiming, ...] = ()
     error: str = ""  # why there are no samples
     clock_us: float | None = None  # fixed arithmetic beside the samples: the core's speed (PC)
+    afresh: bool = False  # the model is measured anew from here on: what was before does not count
     clocks: tuple[CoreClock, ...] = ()
     unpinned: str = ""
     core_doubts: tuple[str, ...] = ()
@@ -121,6 +122,12 @@ def effective_mhz(run: Run) -> float | None:
     """The clock of the run, as the mean over the cores it was pinned to; None if unreadable."""
     cores = sum(len(clock.cores) for clock in run.clocks)
     return sum(len(clock.cores) * clock.mhz for clock in run.clocks) / cores if cores else None
+
+
+def clock_in_words(run: Run) -> str:
+    """``effective_mhz`` of a run that has one, and what it is."""
+    means = all(clock.source == "time_in_state" for clock in run.clocks)
+    return f"{effective_mhz(run):.0f} MHz {'on average' if means else 'right after it'}"
 
 
 def core_doubts(runs: Iterable[Run]) -> tuple[str, ...]:
@@ -159,6 +166,8 @@ class Measurement:
         centre_us: the protocol's statistic over the runs it stands on; None when FAILED.
         spread: (slowest - fastest) / fastest of those runs; None when FAILED.
         count: single inferences in all runs, disturbed ones included.
+        half_width: how far off ``centre_us`` may be, as a ratio; None when FAILED, infinite where
+            too few runs say nothing about it.
     """
 
     key: str
@@ -168,6 +177,7 @@ class Measurement:
     spread: float | None
     count: int
     verdict: Verdict
+    half_width: float | None = None
 
     def __post_init__(self) -> None:
         failed = self.verdict.status is Status.FAILED
@@ -176,3 +186,10 @@ class Measurement:
                 f"measurement of {self.key!r} is {self.verdict.status.value} with centre "
                 f"{self.centre_us} us; it has a centre and a spread exactly when it did not fail"
             )
+
+    @property
+    def interval_us(self) -> tuple[float, float] | None:
+        """Between which the centre of many more runs would lie; None where it is not known."""
+        if self.centre_us is None or self.half_width is None:
+            return None
+        return self.centre_us / (1 + self.half_width), self.centre_us * (1 + self.half_width)

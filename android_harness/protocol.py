@@ -28,20 +28,25 @@ STATISTICS: dict[str, Callable[[Sequence[float]], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class MeasuringProtocol:
-    """Every limit of a campaign. Only ``max_spread`` and ``cooldown_timeout_s`` are published.
+    """Every limit of a campaign. Only ``max_half_width`` and ``cooldown_timeout_s`` are published.
 
     Args:
         statistics: what is read off a run, by preference; tools of different age print different
             ones.
         rounds: processes in which each model must have been measured.
         quantile: of the undisturbed runs, is the centre.
-        agreeing: that many undisturbed runs nearest the centre must agree within ``max_spread``.
-        extra_rounds: more rounds for models that are not VALID after ``rounds``.
-        warmup_runs, warmup_min_s, runs, min_s, max_s, timeout_s: one visit; see ``RunSettings``.
+        extra_rounds: more rounds for models that are not VALID after ``rounds``; runs beyond both
+            never count.
+        warmup_runs, warmup_min_s: before the repeats of one visit; see ``RunSettings``.
+        runs, min_s, max_s: its repeats fill ``min_s``, but are ``runs`` at least, which a slow
+            model gets as long as they end before ``max_s``.
+        timeout_s: a visit that takes longer is ended.
         sentinel_every: the sentinel is visited once per this many models, and at both ends.
-        max_spread: between processes. Source: 5 %, microsoft/nn-Meter issue 119.
+        max_half_width: of the centre's interval. Source: 5 % between processes,
+            microsoft/nn-Meter issue 119.
         max_sentinel_drift: of the sentinel beside a run, from its median over the campaign.
-        min_clock_share: effective frequency of a run, as a share of the best run's.
+        min_clock_share: effective frequency of a run, as a share of the usual one.
+        min_probe_share: speed of the core by the clock probe (PC), as a share of the usual one.
         max_thermal_status: Android's scale; 0 is none, 1 is light throttling.
         max_cpu_per_wall: more CPU time than this per wall time means a second thread.
         min_cpu_per_wall: less means that something else had the core meanwhile.
@@ -49,7 +54,7 @@ class MeasuringProtocol:
         cooldown_timeout_s: ... at most this long. Source: 5 min, the MLPerf mobile application.
         retries: reconnects in a row without a finished run before a transient error is final.
         retry_wait_s: before the first of them; doubled each time.
-        error_runs: a model that failed this often in a campaign is not tried again in it.
+        error_runs: a model that failed this often in a row is left alone, in later campaigns too.
 
     Raises:
         InvalidInput: a limit outside its range; the message names it.
@@ -59,18 +64,18 @@ class MeasuringProtocol:
     statistics: tuple[str, ...]
     rounds: int
     quantile: float = 0.5
-    agreeing: int = 3
     extra_rounds: int = 3
     warmup_runs: int = 3
     warmup_min_s: float = 0.0
-    runs: int = 20
+    runs: int = 5
     min_s: float = 0.0
-    max_s: float = 10.0
+    max_s: float = 30.0
     timeout_s: float = 120.0
     sentinel_every: int = 25
-    max_spread: float = 0.05
+    max_half_width: float = 0.05
     max_sentinel_drift: float = 0.03
     min_clock_share: float = 0.95
+    min_probe_share: float = 0.0
     max_thermal_status: int = 0
     max_cpu_per_wall: float = 1.1
     min_cpu_per_wall: float = 0.0
@@ -87,20 +92,24 @@ class MeasuringProtocol:
                 f"protocol {self.name!r} reads statistics {self.statistics}; expected one or more "
                 f"of {', '.join(STATISTICS)}"
             )
-        for name in ("agreeing", "runs", "sentinel_every", "error_runs"):
+        for name in ("rounds", "runs", "sentinel_every", "error_runs"):
             self._at_least(name, 1)
-        self._at_least("rounds", self.agreeing)
         for name in _NOT_NEGATIVE:
             self._at_least(name, 0)
         if not 0 <= self.quantile <= 1:
             raise InvalidInput(
                 f"protocol {self.name!r}: quantile is {self.quantile}; expected 0 to 1"
             )
-        if not 0 < self.max_s <= self.timeout_s:
+        if not 0 < 2 * self.max_s <= self.timeout_s:  # warm-up and repeats, each up to max_s
             raise InvalidInput(
                 f"protocol {self.name!r}: max_s is {self.max_s}; expected above 0 and at most "
-                f"timeout_s, {self.timeout_s}"
+                f"half of timeout_s, {self.timeout_s / 2}"
             )
+
+    @property
+    def most_rounds(self) -> int:
+        """Runs of a model that may count, however often a campaign is started again."""
+        return self.rounds + self.extra_rounds
 
     def run_settings(self, *, xnnpack: bool = True, op_profile: bool = False) -> RunSettings:
         return RunSettings(
@@ -127,9 +136,10 @@ _NOT_NEGATIVE = (
     "warmup_runs",
     "warmup_min_s",
     "min_s",
-    "max_spread",
+    "max_half_width",
     "max_sentinel_drift",
     "min_clock_share",
+    "min_probe_share",
     "max_thermal_status",
     "max_cpu_per_wall",
     "min_cpu_per_wall",
@@ -147,14 +157,19 @@ HOST_PROTOCOL = MeasuringProtocol(
     rounds=5,
     quantile=0.25,
     warmup_runs=2,
-    runs=5,
     min_s=0.01,
+    min_probe_share=0.9,
     min_cpu_per_wall=0.25,
     cooldown_timeout_s=0.0,
 )
 #: A phone with one pinned big core: quiet, but it heats up and every process costs a second.
 PHONE_PROTOCOL = MeasuringProtocol(
-    "phone", statistics=("median", "avg"), rounds=3, warmup_min_s=0.1, min_s=0.2
+    "phone",
+    statistics=("median", "avg"),
+    rounds=3,
+    extra_rounds=5,
+    warmup_min_s=0.1,
+    min_s=0.5,
 )
 
 
@@ -163,12 +178,11 @@ SIMULATED_PROTOCOL = MeasuringProtocol(
     "simulated",
     statistics=("median", "avg"),
     rounds=1,
-    agreeing=1,
     extra_rounds=0,
     warmup_runs=1,
     runs=1,
     max_s=300.0,
-    timeout_s=300.0,
+    timeout_s=900.0,
     sentinel_every=100,
     cooldown_timeout_s=0.0,
 )
@@ -190,7 +204,7 @@ def quick(protocol: MeasuringProtocol) -> MeasuringProtocol:
         protocol,
         name=f"{protocol.name}-quick",
         rounds=min(protocol.rounds, 4),
-        extra_rounds=min(protocol.extra_rounds, 1),
+        extra_rounds=min(protocol.extra_rounds, 2),
         warmup_runs=min(protocol.warmup_runs, 1),
         runs=min(protocol.runs, 3),
     )

@@ -1,11 +1,15 @@
-"""Centre, spread and verdict of the runs of a model. Pure functions.
+"""Centre, interval and verdict of the runs of a model. Pure functions.
 
 How a number comes about. Each model is visited once in each of several rounds; a round is a new
 process that visits the models in a new random order. One run's figure is a low or middle percentile
 of its repeats (``MeasuringProtocol.statistics``). Where the device reports how fast its core was
 (``Run.clock_us``, this PC), the figure is brought to a common clock. The centre is a quantile of
-the undisturbed runs (``MeasuringProtocol.quantile``), the spread the range of the ``agreeing`` runs
-nearest to it. Disturbed runs stay in the record.
+the undisturbed runs (``MeasuringProtocol.quantile``); how well it is known follows from all of them
+and from the usual noise of the device (:mod:`.interval`).
+
+No more runs count than the protocol's rounds and extra rounds are: the first of a model, or the
+first since it was measured afresh. However often a campaign is started again, noise does not become
+VALID by being tried often enough. Disturbed and surplus runs stay in the record.
 """
 
 from __future__ import annotations
@@ -15,11 +19,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 
-import numpy as np
-
 from ..errors import InvalidInput
-from .measurement import DeviceInfo, Measurement, Run, Status, Verdict, effective_mhz
+from .interval import UsualNoise, half_width, quantile, usual_noise
+from .measurement import (
+    DeviceInfo,
+    Measurement,
+    Run,
+    Status,
+    Verdict,
+    clock_in_words,
+    effective_mhz,
+)
 from .protocol import STATISTICS, MeasuringProtocol
+from .sentinel import Sentinel, Usual, clocks
+
+#: Undisturbed runs that a centre needs, where the protocol asks for so many.
+LEAST_UNDISTURBED = 3
+NOTHING_KNOWN = UsualNoise()
 
 
 def figure_us(run: Run, protocol: MeasuringProtocol) -> float:
@@ -62,17 +78,15 @@ def centre_us(
     ``clock_us`` must be the same for all models that are compared; left out, it is the median of
     these runs alone.
     """
-    middle = _middle(_costs(runs, protocol), protocol)
+    middle = quantile(_costs(runs, protocol), protocol.quantile)
     scale = clock_us or reference_clock_us(runs)
     return middle * (scale if scale and _clocked(runs) else 1.0)
 
 
 def spread(runs: Sequence[Run], protocol: MeasuringProtocol) -> float:
-    """(slowest - fastest) / fastest of the ``agreeing`` runs nearest the centre; 0 for one run."""
+    """(slowest - fastest) / fastest; 0 for one run."""
     costs = _costs(runs, protocol)
-    middle = _middle(costs, protocol)
-    nearest = sorted(costs, key=lambda cost: (abs(cost - middle), cost))[: protocol.agreeing]
-    return max(nearest) / min(nearest) - 1
+    return costs[-1] / costs[0] - 1
 
 
 def inferences(run: Run) -> int:
@@ -80,43 +94,75 @@ def inferences(run: Run) -> int:
     return len(run.samples_us) or int(run.stats_us.get("count", 0))
 
 
+def series(runs: Sequence[Run]) -> Sequence[Run]:
+    """The runs that may count: all, or those since the model was last measured afresh."""
+    begins = [place for place, run in enumerate(runs) if run.afresh]
+    return runs[begins[-1] :] if begins else runs
+
+
+def counted(runs: Sequence[Run], protocol: MeasuringProtocol) -> list[Run]:
+    """Those of :func:`series` that have a figure, up to the protocol's bound."""
+    return [run for run in series(runs) if not run.error][: protocol.most_rounds]
+
+
+def failures_in_a_row(runs: Sequence[Run]) -> int:
+    """How many of the last runs have an error: a run that has none clears a model of suspicion."""
+    failed = 0
+    for run in reversed(series(runs)):
+        if not run.error:
+            break
+        failed += 1
+    return failed
+
+
 def judge(
-    runs: Sequence[Run], protocol: MeasuringProtocol, sentinel_runs: Sequence[Run] | None = None
+    runs: Sequence[Run],
+    protocol: MeasuringProtocol,
+    sentinel_runs: Sequence[Run] | None = None,
+    usual: UsualNoise = NOTHING_KNOWN,
 ) -> Verdict:
     """VALID, UNSTABLE with every reason, or FAILED with the last error.
 
     Args:
         runs: all runs of one model, failed ones included.
-        sentinel_runs: the sentinel's in the same campaign; None when there was no sentinel, which
-            leaves drift unseen. Later rounds than the model's own are not looked at, so that a
-            verdict never changes once the model is done.
+        sentinel_runs: the sentinel's; None when there was no sentinel, which leaves drift unseen.
+            Rounds before the model's first and after its last are not looked at.
+        usual: noise of the device.
     """
-    return _assess(runs, protocol, sentinel_runs)[0]
+    sentinel = None if sentinel_runs is None else _sentinel(sentinel_runs, protocol)
+    return _assess(runs, protocol, sentinel, usual)[0]
 
 
 def _assess(
-    runs: Sequence[Run], protocol: MeasuringProtocol, sentinel_runs: Sequence[Run] | None
-) -> tuple[Verdict, Sequence[Run]]:
-    """The verdict, and the runs that centre and spread stand on: the undisturbed ones, or all where
-    every one was disturbed. The verdict says so where there are too few."""
-    usable = [run for run in runs if not run.error]
+    runs: Sequence[Run], protocol: MeasuringProtocol, sentinel: Sentinel | None, usual: UsualNoise
+) -> tuple[Verdict, Sequence[Run], float]:
+    """The verdict, the runs that centre and spread stand on, and the half width of the centre.
+
+    Those runs are the undisturbed ones, or all where every one was disturbed. The verdict says so
+    where there are too few.
+    """
+    usable = counted(runs, protocol)
     if not usable:
-        why = runs[-1].error if runs else "never measured"
-        return Verdict(Status.FAILED, (why,)), usable
+        why = series(runs)[-1].error if runs else "never measured"
+        return Verdict(Status.FAILED, (why,)), usable, 0.0
     reasons = []
     if len(usable) < protocol.rounds:
-        failed = f", {len(runs) - len(usable)} failed" if len(runs) > len(usable) else ""
-        reasons.append(f"measured in {len(usable)} of {protocol.rounds} processes{failed}")
-    disturbed = list(zip(usable, disturbances(usable, protocol, sentinel_runs), strict=True))
+        failed = sum(bool(run.error) for run in series(runs))
+        reasons.append(
+            f"measured in {len(usable)} of {protocol.rounds} processes"
+            + (f", {failed} failed" if failed else "")
+        )
+    disturbed = list(zip(usable, disturbances(usable, protocol, sentinel), strict=True))
     standing = [run for run, why in disturbed if not why]
-    if len(standing) < protocol.agreeing:
+    if len(standing) < min(LEAST_UNDISTURBED, protocol.rounds):
         reasons += [f"round {run.round}: {text}" for run, why in disturbed for text in why]
         standing = standing or usable
-    apart = spread(standing, protocol)
-    if apart > protocol.max_spread:
+    half = _half_width(standing, protocol, usual)
+    if half > protocol.max_half_width:
+        known = f"known to {half:.1%}" if half < 1 else "not known"
         reasons.append(
-            f"the {protocol.agreeing} closest processes are {apart:.1%} apart, "
-            f"limit {protocol.max_spread:.0%}"
+            f"the centre of {len(standing)} processes is {known}, "
+            f"limit {protocol.max_half_width:.0%}"
         )
     threads = [run.cpu_per_wall for run in usable if run.cpu_per_wall is not None]
     if threads and statistics.median(threads) > protocol.max_cpu_per_wall:
@@ -124,29 +170,23 @@ def _assess(
             f"{statistics.median(threads):.2f} s of CPU time per second: more than one thread"
         )
     verdict = Verdict(Status.UNSTABLE, tuple(reasons)) if reasons else Verdict(Status.VALID)
-    return verdict, standing
+    return verdict, standing, half
 
 
-def is_valid(
-    key: str, runs: Mapping[str, Sequence[Run]], protocol: MeasuringProtocol, sentinel_key: str
-) -> bool:
-    """Whether the runs of one model are enough, beside the sentinel's among them."""
-    of_key = runs.get(key, ())
-    if len(of_key) < protocol.rounds:  # as most are that are asked about: no need to judge them
-        return False
-    return judge(of_key, protocol, runs.get(sentinel_key, ())).status is Status.VALID
+def _half_width(runs: Sequence[Run], protocol: MeasuringProtocol, usual: UsualNoise) -> float:
+    if protocol.most_rounds == 1:  # a clock that counts: a second run would say the same
+        return 0.0
+    return half_width(_costs(runs, protocol), protocol.quantile, usual)
 
 
 def disturbances(
-    runs: Sequence[Run], protocol: MeasuringProtocol, sentinel_runs: Sequence[Run] | None
+    runs: Sequence[Run], protocol: MeasuringProtocol, sentinel: Sentinel | None
 ) -> list[tuple[str, ...]]:
-    """For each run without error, why it does not count; empty when it does."""
-    last = max((run.round for run in runs), default=0)
-    sentinels = [run for run in sentinel_runs or () if not run.error and run.round <= last]
-    speeds = [mhz for run in (*runs, *sentinels) if (mhz := effective_mhz(run)) is not None]
-    costs = _costs(sentinels, protocol) if sentinels else []
-    usual = statistics.median(costs) if costs else 1.0
-    relative = [(other, cost / usual) for other, cost in zip(sentinels, costs, strict=True)]
+    """For each of some runs without error, why it does not count; empty when it does."""
+    rounds = [run.round for run in runs]
+    usual = sentinel.usual(min(rounds), max(rounds)) if sentinel and runs else Usual()
+    own_mhz, own_clock_us = clocks(runs)
+    usual_mhz, usual_clock_us = usual.mhz or own_mhz, usual.clock_us or own_clock_us
     result = []
     for run in runs:
         why = [run.unpinned] if run.unpinned else []
@@ -156,15 +196,85 @@ def disturbances(
         if isinstance(status, int) and status > protocol.max_thermal_status:
             why.append(f"thermal status {status}")
         mhz = effective_mhz(run)
-        if mhz is not None and mhz < protocol.min_clock_share * max(speeds):
-            why.append(f"{mhz:.0f} MHz on average, {max(speeds):.0f} MHz in the best run")
+        if mhz is not None and usual_mhz and mhz < protocol.min_clock_share * usual_mhz:
+            why.append(f"{clock_in_words(run)}, usually {usual_mhz:.0f} MHz")
+        if run.clock_us is not None and usual_clock_us:
+            speed = usual_clock_us / run.clock_us
+            if speed < protocol.min_probe_share:
+                why.append(f"the core was at {speed:.0%} of its usual speed")
         share = run.cpu_per_wall
         if share is not None and share < protocol.min_cpu_per_wall:
             why.append(f"had the core for {share:.0%} of its time")
-        if sentinel_runs is not None:
-            why += _drift(run, relative, protocol)
+        if sentinel is not None:
+            why += _drift(sentinel.drift(run, usual), protocol)
         result.append(tuple(why))
     return result
+
+
+def _drift(drift: float | None, protocol: MeasuringProtocol) -> list[str]:
+    if drift is None:
+        return ["no sentinel run in this round"]
+    if abs(drift) <= protocol.max_sentinel_drift:
+        return []
+    return [f"the sentinel beside it drifted {drift:+.1%}, limit {protocol.max_sentinel_drift:.0%}"]
+
+
+class Judge:
+    """Verdicts of all that a store has of a device.
+
+    What they have in common, the sentinel and the usual noise, is looked at once.
+
+    Args:
+        runs: all runs by key, the sentinel's among them.
+        sentinel_key: None where there was no sentinel.
+    """
+
+    def __init__(
+        self,
+        runs: Mapping[str, Sequence[Run]],
+        protocol: MeasuringProtocol,
+        sentinel_key: str | None,
+    ) -> None:
+        self._runs, self._protocol = runs, protocol
+        watched = [] if sentinel_key is None else [*runs.get(sentinel_key, ())]
+        self._sentinel = None if sentinel_key is None else _sentinel(watched, protocol)
+        visits, size = [run for run in watched if not run.error], protocol.most_rounds
+        self._usual = usual_noise(
+            (
+                _costs(usable, protocol)
+                for key, of_key in runs.items()
+                if key != sentinel_key and (usable := counted(of_key, protocol))
+            ),
+            (
+                _costs(visits[start : start + size], protocol)
+                for start in range(0, len(visits), size)
+            ),
+            protocol.quantile,
+        )
+
+    def verdict(self, key: str) -> Verdict:
+        return self.assess(key)[0]
+
+    def assess(self, key: str) -> tuple[Verdict, Sequence[Run], float]:
+        """Verdict, the runs that the centre stands on, and its half width."""
+        return _assess(self._runs.get(key, ()), self._protocol, self._sentinel, self._usual)
+
+    def is_spent(self, key: str) -> bool:
+        """Whether no further run of a model would count: its rounds are used up, or it failed too
+        often in a row. Whether it is VALID or not: only runs made afresh could change it."""
+        of_key, protocol = self._runs.get(key, ()), self._protocol
+        return (
+            failures_in_a_row(of_key) >= protocol.error_runs
+            or len(counted(of_key, protocol)) >= protocol.most_rounds
+        )
+
+    def is_due(self, key: str) -> bool:
+        """Whether a model is to be visited once more."""
+        if self.is_spent(key):
+            return False
+        if len(counted(self._runs.get(key, ()), self._protocol)) < self._protocol.rounds:
+            return True  # as most are that are asked about: no need to judge them
+        return self.verdict(key).status is not Status.VALID
 
 
 def measurement(
@@ -175,17 +285,13 @@ def measurement(
     sentinel_runs: Sequence[Run] | None = None,
     clock_us: float | None = None,
 ) -> Measurement:
-    """Statistics and verdict of one model, with its runs; see ``centre_us`` for ``clock_us``."""
-    verdict, standing = _assess([condensed(run, protocol) for run in runs], protocol, sentinel_runs)
-    return Measurement(
-        key,
-        device,
-        tuple(runs),
-        centre_us(standing, protocol, clock_us) if standing else None,
-        spread(standing, protocol) if standing else None,
-        sum(map(inferences, runs)),
-        verdict,
-    )
+    """Statistics and verdict of a model that nothing but its sentinel was measured beside.
+
+    See :func:`judge` and, for ``clock_us``, :func:`centre_us`.
+    """
+    watched = {} if sentinel_runs is None else {"": sentinel_runs}
+    found = {key: runs, **watched}
+    return measurements(device, found, protocol, "" if watched else None, clock_us)[key]
 
 
 def measurements(
@@ -207,57 +313,45 @@ def measurements(
     """
     clocked = (of_key for of_key in runs.values() if reference_clock_us(of_key) is not None)
     clock_us = clock_us or reference_clock_us(chain.from_iterable(clocked))
-    sentinels = (
-        None
-        if sentinel_key is None
-        else [condensed(run, protocol) for run in runs.get(sentinel_key, ())]
-    )
-    return {
-        key: measurement(key, device, of_key, protocol, sentinels, clock_us)
-        for key, of_key in runs.items()
-        if key != sentinel_key
-    }
+    light = {key: [condensed(run, protocol) for run in of_key] for key, of_key in runs.items()}
+    judges = Judge(light, protocol, sentinel_key)
+    found = {}
+    for key, of_key in runs.items():
+        if key == sentinel_key:
+            continue
+        verdict, standing, half = judges.assess(key)
+        failed = verdict.status is Status.FAILED
+        found[key] = Measurement(
+            key,
+            device,
+            tuple(of_key),
+            None if failed else centre_us(standing, protocol, clock_us),
+            None if failed else spread(standing, protocol),
+            sum(map(inferences, of_key)),
+            verdict,
+            None if failed else half,
+        )
+    return found
+
+
+def _sentinel(runs: Sequence[Run], protocol: MeasuringProtocol) -> Sentinel:
+    usable = [run for run in runs if not run.error]
+    return Sentinel(usable, _figures(usable, protocol))
 
 
 def _clocked(runs: Sequence[Run]) -> bool:
     return all(run.clock_us is not None for run in runs)
 
 
-def _middle(costs: Sequence[float], protocol: MeasuringProtocol) -> float:
-    return float(np.quantile(costs, protocol.quantile))
-
-
-def _costs(runs: Sequence[Run], protocol: MeasuringProtocol) -> list[float]:
+def _figures(runs: Sequence[Run], protocol: MeasuringProtocol) -> list[float]:
     """Figures that may be compared: per clock probe where every run has one."""
-    if not runs:
-        raise InvalidInput("no runs; a centre and a spread need at least one without error")
     if _clocked(runs):
         return [figure_us(run, protocol) / (run.clock_us or 1.0) for run in runs]
     return [figure_us(run, protocol) for run in runs]
 
 
-def _drift(
-    run: Run, sentinels: Sequence[tuple[Run, float]], protocol: MeasuringProtocol
-) -> list[str]:
-    """The faster of the sentinel's visits just before and just after the run.
-
-    Args:
-        sentinels: each with its cost over the median of all.
-    """
-    beside = [(other, cost) for other, cost in sentinels if other.round == run.round]
-    before = [pair for pair in beside if pair[0].position < run.position]
-    after = [pair for pair in beside if pair[0].position > run.position]
-    near = [
-        *sorted(before, key=_position)[-1:],
-        *sorted(after, key=_position)[:1],
-    ]
-    if not near:
-        return ["no sentinel run in this round"]
-    drift = min(cost for _, cost in near) - 1
-    if abs(drift) <= protocol.max_sentinel_drift:
-        return []
-    return [f"the sentinel beside it drifted {drift:+.1%}, limit {protocol.max_sentinel_drift:.0%}"]
-
-
-def _position(pair: tuple[Run, float]) -> int:
-    return pair[0].position
+def _costs(runs: Sequence[Run], protocol: MeasuringProtocol) -> list[float]:
+    """Comparable figures in ascending order."""
+    if not runs:
+        raise InvalidInput("no runs; a centre and a spread need at least one without error")
+    return sorted(_figures(runs, protocol))

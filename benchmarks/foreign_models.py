@@ -19,8 +19,8 @@ from typing import Any
 
 import click
 
-from ..android_harness.host.host import HostDevice
-from ..android_harness.measurement import Measurement
+from ..android_harness.devices import opened
+from ..android_harness.measurement import HOST, Measurement
 from ..android_harness.protocol import HOST_PROTOCOL, quick
 from ..cli.console import command, progress
 from ..latency.estimate.estimate import Estimator
@@ -182,11 +182,12 @@ def main(
             files[architecture] = path
             watch(len(files), len(architectures), architecture.name)
     with (
+        opened(HOST, None) as pc,
         MeasurementStore(work / "measurements.db") as store,
         progress("measuring", quiet=as_json) as watch,
     ):
         protocol = quick(HOST_PROTOCOL)
-        session = Session(HostDevice(), store, protocol, seed=seed, progress=watch)
+        session = Session(pc, store, protocol, seed=seed, progress=watch)
         profile = fit(profile_device(session, plan))
         keys = {f"foreign {architecture.name}": path for architecture, path in files.items()}
         measured = measure_files(session, keys)

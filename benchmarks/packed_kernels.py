@@ -14,7 +14,8 @@ from pathlib import Path
 
 import click
 
-from ..android_harness.host.host import HostDevice
+from ..android_harness.devices import opened
+from ..android_harness.measurement import HOST
 from ..cli.console import command, progress
 from ..latency.fitting.fit import fit
 from ..latency.profile.device_profile import DeviceProfile
@@ -95,14 +96,17 @@ def main(
     store: Path, out: Path, calibration: int, validation: int, as_json: bool
 ) -> dict[str, object]:
     """One file per kernel against packed kernels, on this PC."""
-    device = HostDevice()
-    info = device.describe()
     asked = ProfileOptions(
         calibration_heads=calibration, validation_heads=validation, operators="no"
     )
     plan = replace(asked.plan(), detectors=())
-    with MeasurementStore(store) as runs, progress("measuring", quiet=as_json) as watch:
-        session = Session(device, runs, progress=watch)
+    with (
+        opened(HOST, None) as pc,
+        MeasurementStore(store) as runs,
+        progress("measuring", quiet=as_json) as watch,
+    ):
+        info = pc.describe()
+        session = Session(pc, runs, progress=watch)
         ways = [measure(session, way) for way in (plan, replace(plan, packed=True))]
     notes = [
         f"Provenance: measured on this PC ({info.soc}, {os.cpu_count()} cores, {info.runtime}), "

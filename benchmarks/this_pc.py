@@ -14,7 +14,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from ..android_harness.host.host import HostDevice
+from ..android_harness.devices import opened
+from ..android_harness.measurement import HOST
 from ..cli.console import command, progress
 from ..latency.estimate.estimate import Estimator
 from ..latency.fitting.accuracy import agreement
@@ -112,10 +113,11 @@ def main(store: Path, out: Path, seed: int, as_json: bool) -> dict[str, object]:
     """Profile this PC in full and validate on 40 held-out heads."""
     plan = ProfileOptions(operators="yes", seed=seed).plan()
     with (
+        opened(HOST, None) as pc,
         MeasurementStore(store) as runs,
         progress("profiling this PC", quiet=as_json) as report,
     ):
-        session = Session(HostDevice(), runs, seed=seed, progress=report)
+        session = Session(pc, runs, seed=seed, progress=report)
         profile = fit(profile_device(session, plan))
     found = variants(profile)
     result = {

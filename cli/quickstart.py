@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..android_harness.measurement import HOST
 from ..android_harness.protocol import HOST_PROTOCOL, quick
 from ..errors import InvalidInput, JobFailed
 from ..latency.estimate.estimate import Estimator
@@ -137,7 +138,7 @@ def run_quickstart(out: Path, seed: int, quiet: bool, size: Size = FULL) -> dict
 
 def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfile:
     """Measure this PC and fit; validated on heads that are used for nothing else."""
-    from ..android_harness.host.host import HostDevice
+    from ..android_harness.devices import opened
 
     if folder.profile.exists():  # finished by an earlier call; the search's trials stand on it
         return _validated(load_profile(folder.profile), folder.profile)
@@ -150,11 +151,12 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
     detectors = (published(DETECTOR).graph(), _small_detector(size).graph())
     plan = replace(asked.plan(), space=size.space, detectors=detectors)
     with (
+        opened(HOST, None) as pc,
         MeasurementStore(folder.store) as store,
         progress("1/6 profile this PC", quiet=quiet) as report,
     ):
         protocol = quick(HOST_PROTOCOL)
-        session = Session(HostDevice(), store, protocol, seed=seed, progress=report)
+        session = Session(pc, store, protocol, seed=seed, progress=report)
         measured = profile_device(session, plan)
     with progress("2/6 fit, validate ", quiet=quiet) as report:
         fitted = fit(measured)
@@ -269,14 +271,15 @@ def _measure(
     folder: Folder, profile: DeviceProfile, files: Sequence[_File], quiet: bool
 ) -> list[Shipped]:
     """Every file's latency on this PC, beside what the profile promised."""
-    from ..android_harness.host.host import HostDevice
+    from ..android_harness.devices import opened
 
     estimator = Estimator(profile)
     with (
+        opened(HOST, None) as pc,
         MeasurementStore(folder.store) as store,
         progress("6/6 measure       ", quiet=quiet) as report,
     ):
-        session = Session(HostDevice(), store, quick(HOST_PROTOCOL), progress=report)
+        session = Session(pc, store, quick(HOST_PROTOCOL), progress=report)
         found = measure_files(session, {file.path.name: file.path for file in files})
     shipped = []
     for file in files:

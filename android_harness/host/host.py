@@ -27,12 +27,11 @@ from ...errors import (
 from ..clocks import CURRENT, TIME_IN_STATE, ClockReading, mean_mhz, read_clock
 from ..device import Job, RunSettings
 from ..measurement import HOST, UNREADABLE, CoreClock, DeviceInfo, Run, Telemetry
-from .operator_profile import profile_model
+from .endings import raise_if_killed
+from .operator_profile import ProfilingTooSlow, profile_model
 from .worker import installed_runtime
 
 START_TIMEOUT_S = 60.0
-#: Signals by which someone else ends a process; every other signal is the model's own doing.
-KILLED_FROM_OUTSIDE = {signal.SIGTERM, signal.SIGINT, getattr(signal, "SIGKILL", signal.SIGTERM)}
 
 
 class HostDevice:
@@ -155,7 +154,7 @@ class HostDevice:
                     "op_profile": found.timings,
                     "clocks": self.clocks_since(clock),
                 }
-            except (BenchmarkOutputError, TransientDeviceError) as error:  # too slow is the latter
+            except (BenchmarkOutputError, ProfilingTooSlow) as error:
                 values = {"error": str(error)}
             yield job, Run(round_number, position, before=before, after=self.telemetry(), **values)
 
@@ -232,11 +231,7 @@ class _Worker:
         if answer is not None:
             return answer
         status = self._process.wait()
-        if -status in KILLED_FROM_OUTSIDE:
-            raise TransientDeviceError(
-                f"the measuring process was killed ({signal.Signals(-status).name}) during "
-                f"{job.key}: by hand, or by the system for want of memory"
-            )
+        raise_if_killed(status, job.key)
         how = signal.Signals(-status).name if status < 0 else f"exit status {status}"
         raise _ModelStoppedWorker(f"{job.model.name} crashed the runtime ({how}): {self._said()}")
 

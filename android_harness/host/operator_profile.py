@@ -22,6 +22,7 @@ from ...storage.interruption import ctrl_c_held_back
 from ..device import RunSettings
 from ..measurement import OpTiming
 from ..tool_output.benchmark_output import Asked, check_asked, parse_output
+from .endings import raise_if_killed
 from .native_build import build_runner, find_compiler, litert_library
 
 #: Operator of a Graph -> how XNNPACK's row for it begins. An operator that is not here stays with
@@ -70,6 +71,10 @@ ACTIVATION_APART = frozenset(("add", "sub", "mul"))
 _SAMPLES = re.compile(r"(?P<op>[^\t]+)\t(?P<name>[^\t]*)\t(?P<samples>\d+(?: \d+)*)")
 
 
+class ProfilingTooSlow(TransientDeviceError):
+    """The time for one model was up."""
+
+
 @dataclass(frozen=True, slots=True)
 class OpSamples:
     """Every sample of one operator, one per inference, in whole microseconds as the runtime has it.
@@ -109,7 +114,7 @@ def op_profile(
         core: CPU to pin to; None does not pin.
 
     Raises:
-        StableDeviceError, TransientDeviceError: as :func:`profile_model`.
+        StableDeviceError, BenchmarkOutputError, TransientDeviceError: as :func:`profile_model`.
     """
     settings = RunSettings(runs=runs, xnnpack=xnnpack, max_s=120)
     return profile_model(model, settings, core).timings
@@ -133,8 +138,9 @@ def profile_model(model: Path, settings: RunSettings, core: int | None = None) -
 
     Raises:
         StableDeviceError: no compiler or no libLiteRt.so on this PC.
-        BenchmarkOutputError: the runtime rejects the model, or time was up before all runs.
-        TransientDeviceError: it took longer than ``settings.timeout_s``.
+        BenchmarkOutputError: the runtime rejects the model.
+        ProfilingTooSlow: it took longer than ``settings.timeout_s``.
+        TransientDeviceError: someone else ended the process.
     """
     runner, library = build_runner(), litert_library()
     with tempfile.TemporaryDirectory() as folder:
@@ -152,8 +158,9 @@ def profile_model(model: Path, settings: RunSettings, core: int | None = None) -
             *("--num_threads=1", "--enable_op_profiling=true"),
         ]
         done = _run(command, {"LITERT_LIBRARY": str(library)}, core, settings.timeout_s)
+        raise_if_killed(done.returncode, model.name)
         output = parse_output(done.stdout, done.stderr, done.returncode)
-        check_asked(output, Asked(str(model), settings.runs, 1, settings.xnnpack))
+        check_asked(output, Asked(str(model), 1, settings.xnnpack))
         operators = _read(samples.read_text())
     return ModelProfile(operators, output.measured.as_dict(), output.init_us)
 
@@ -169,6 +176,7 @@ def _run(
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                errors="replace",  # a damaged model's words
                 env=os.environ | environment,
                 start_new_session=True,
             )
@@ -176,7 +184,7 @@ def _run(
             os.sched_setaffinity(process.pid, {core})
         stdout, stderr = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        raise TransientDeviceError(
+        raise ProfilingTooSlow(
             f"profiling took longer than {timeout_s:g} s: {' '.join(command)}; "
             "give more time or ask for fewer runs"
         ) from None

@@ -10,7 +10,13 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 from types import TracebackType
 
-from ...errors import BenchmarkOutputError, DeviceError, InvalidInput, StableDeviceError
+from ...errors import (
+    BenchmarkOutputError,
+    DeviceError,
+    InvalidInput,
+    StableDeviceError,
+    TransientDeviceError,
+)
 from ..device import Job, RunSettings
 from ..identity import hardware_serial
 from ..measurement import UNREADABLE, DeviceInfo, OpTiming, Run, Telemetry
@@ -130,20 +136,27 @@ class AndroidDevice:
         Begins by waiting for the phone, ending what an interrupted campaign left running, and
         making sure that program and models are there, by content.
         """
-        self.adb.wait(self.reconnect_s)
-        end_left_over(self.adb, self._folder)
         models = {job.key: _remote_model(job) for job in jobs}
-        self._place(jobs, models)
+        under_way = False
         try:
+            self.adb.wait(self.reconnect_s)
+            end_left_over(self.adb, self._folder)
+            self._place(jobs, models)
             for position, job in enumerate(jobs):
                 before = self.telemetry()
+                under_way = True
                 values = self._visit(models[job.key], settings)
+                under_way = False
                 after = self.telemetry()
                 run = Run(round_number, position, before=before, after=after, **values)  # type: ignore[arg-type]
                 self._note(run)
                 yield job, run
-        except DeviceError:
+        except TransientDeviceError as error:
+            if error.under_way is None:
+                error.under_way = under_way
             raise  # the next round begins by ending what is left
+        except DeviceError:
+            raise
         except BaseException:
             self._end_quietly()
             raise
@@ -183,7 +196,7 @@ class AndroidDevice:
                 "or the phone ran out of memory; try another version of it"
             )
         output = parse_output(done.stdout, done.stderr, done.returncode)
-        check_asked(output, Asked(graph, settings.runs, 1, settings.xnnpack))
+        check_asked(output, Asked(graph, 1, settings.xnnpack))
         return output
 
     def _profile(

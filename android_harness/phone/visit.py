@@ -149,13 +149,20 @@ def visit(
     )
     if cores and "pinned" not in said and not done.too_long:
         why = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
-        raise TransientDeviceError(
+        raise _not_begun(
             f"{device.serial} runs nothing on {named(cores)} now: {why[-1]}; they may be switched "
             "off: let it cool down. It will be tried again"
         )
     if not done.too_long:
         _check_started(device, folder, done)
     return done
+
+
+def _not_begun(why: str) -> TransientDeviceError:
+    """No model was running yet: none is to blame."""
+    error = TransientDeviceError(why)
+    error.under_way = False
+    return error
 
 
 def end_left_over(device: AdbDevice, folder: str) -> bool:
@@ -214,7 +221,7 @@ def _check_started(device: AdbDevice, folder: str, done: Visit) -> None:
     said = (done.stderr + done.stdout).strip().splitlines() or ["nothing"]
     there = not device.shell(f"[ -e {shlex.quote(folder)}/benchmark_model ]").returncode
     if not there:
-        raise TransientDeviceError(
+        raise _not_begun(
             f"the benchmark program is gone from {device.serial}: {said[-1]}; it will be pushed "
             "again"
         )

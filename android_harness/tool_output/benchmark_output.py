@@ -101,7 +101,6 @@ class Asked:
     """What the tool was told to do, to be compared with what it says it did."""
 
     graph: str
-    runs: int = 1
     threads: int = 1
     xnnpack: bool | None = None
 
@@ -152,8 +151,10 @@ def parse_output(stdout: str, stderr: str = "", exit_code: int = 0) -> Benchmark
 def check_asked(output: BenchmarkOutput, asked: Asked) -> None:
     """Compare what the tool echoes with what it was asked.
 
+    Fewer runs than asked, which a slow model has when time is up, are for the verdict to judge.
+
     Raises:
-        BenchmarkOutputError: another graph, thread count or delegate, or fewer runs than asked.
+        BenchmarkOutputError: another graph, thread count or delegate.
     """
     settings = output.settings
     expected = {"Graph": asked.graph, "Num threads": str(asked.threads)}
@@ -163,11 +164,6 @@ def check_asked(output: BenchmarkOutput, asked: Asked) -> None:
     used = settings.get("#threads used for CPU inference", str(asked.threads))
     if used != str(asked.threads):
         raise _mismatch("#threads used for CPU inference", str(asked.threads), used)
-    if output.measured.count < asked.runs:
-        raise BenchmarkOutputError(
-            f"the benchmark tool stopped after {output.measured.count} of {asked.runs} runs: "
-            "its time limit came first; allow more seconds or ask for fewer runs"
-        )
     if asked.xnnpack is None:
         return
     echoed = settings.get("Use xnnpack")

@@ -16,7 +16,7 @@ from ...android_harness.campaign import campaign, check_keys
 from ...android_harness.device import Device, Job
 from ...android_harness.measurement import Measurement, Run
 from ...android_harness.protocol import MeasuringProtocol, protocol_for
-from ...android_harness.verdict import condensed, is_valid, measurements
+from ...android_harness.verdict import Judge, condensed, measurements
 from ...errors import JobFailed
 from ...models.graph.graph import Graph
 from ...models.tflite.writer import write_tflite
@@ -40,6 +40,7 @@ class Session:
         runtime: that executes the models.
         progress: called after every visit but the sentinel's, with the visits done, those at least
             needed, and the key.
+        afresh: what is not VALID although its rounds are used up begins anew, see ``campaign``.
         sleep: how a device rests; a simulated one may do that by a clock of its own.
 
     Attributes:
@@ -55,13 +56,15 @@ class Session:
         seed: int = 0,
         runtime: Runtime = XNNPACK,
         progress: Progress | None = None,
+        afresh: bool = False,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         known = device.describe()
         self.info = replace(known, runtime=f"{known.runtime} {runtime.name}")
         self.protocol = protocol or protocol_for(self.info)
         self.device, self.store = device, store
-        self.seed, self.runtime, self.progress, self.sleep = seed, runtime, progress, sleep
+        self.seed, self.runtime, self.progress, self.afresh = seed, runtime, progress, afresh
+        self.sleep = sleep
 
     def measure(
         self,
@@ -70,7 +73,9 @@ class Session:
         *,
         op_profile: bool = False,
     ) -> None:
-        """Visit what is not VALID in the store yet; every run is in it before the next begins.
+        """Visit what is not VALID in the store yet, up to the protocol's bound.
+
+        Every run is in the store before the next begins.
 
         Args:
             models: key in the store -> a graph, or a .tflite.
@@ -85,10 +90,11 @@ class Session:
         check_keys((*models, sentinel_key))
         protocol, runs = self.protocol, self.runs()
         already = {key: [condensed(run, protocol) for run in runs[key]] for key in runs}
+        judges = Judge(already, protocol, sentinel_key)
         due = {
             key: model
             for key, model in models.items()
-            if not is_valid(key, already, protocol, sentinel_key)
+            if (self.afresh and judges.is_spent(key)) or judges.is_due(key)
         }
         if not due:
             return
@@ -98,9 +104,16 @@ class Session:
         with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
             sentinel, *jobs = _jobs({sentinel_key: kernel_graph(SENTINEL), **due}, Path(folder))
             made = campaign(
-                self.device, jobs, protocol, self.seed, settings,
-                sentinel=sentinel, already=already, sleep=self.sleep,
-            )  # fmt: skip
+                self.device,
+                jobs,
+                protocol,
+                self.seed,
+                settings,
+                sentinel=sentinel,
+                already=already,
+                afresh=self.afresh,
+                sleep=self.sleep,
+            )
             for job, run in made:
                 self.store.append(self.info, job.key, run)
                 if job is sentinel:

@@ -164,6 +164,19 @@ def test_a_device_that_is_lost_while_it_rests_is_left_to_the_next_visit() -> Non
     assert room.rests_after(cooling, zones(cpu=60.0)) == FIRST_POLL_S
 
 
+def test_a_device_that_is_away_when_it_begins_is_as_cool_as_before_its_first_visit() -> None:
+    class Away(Room):
+        def telemetry(self) -> Telemetry:
+            if not self.waits:
+                raise TransientDeviceError("restarting")
+            return super().telemetry()
+
+    room = Away([zones(cpu=30.0)])
+    cooling = Cooling(room, PROTOCOL, room.waits.append)  # type: ignore[arg-type]
+    cooling.after(Run(0, 0, samples_us=(1.0,), before=zones(cpu=30.0), after=zones(cpu=60.0)))
+    assert room.waits == [FIRST_POLL_S]
+
+
 @given(st.lists(st.floats(-40, 125), min_size=1, max_size=30), st.lists(st.floats(-40, 125)))
 def test_a_rest_ends_whatever_the_zones_say(polled: list[float], visits: list[float]) -> None:
     room, cooling = started(*(zones(cpu=value) for value in polled))

@@ -14,6 +14,7 @@ from mnasfpn.android_harness.measurement import (
     Status,
     Telemetry,
     Verdict,
+    clock_in_words,
     core_doubts,
     effective_mhz,
 )
@@ -94,6 +95,13 @@ def test_the_clock_of_a_run_is_the_mean_over_its_cores():
     clocks = tuple(CoreClock(*clock, "time_in_state") for clock in (three, one))
     assert effective_mhz(Run(0, 0, samples_us=(1.0,), clocks=clocks)) == pytest.approx(2100)
     assert effective_mhz(Run(0, 0, samples_us=(1.0,))) is None
+
+
+def test_a_clock_says_whether_it_is_a_mean():
+    """Where the kernel keeps no table there is one reading, right after the program."""
+    for source, words in (("time_in_state", "on average"), ("scaling_cur_freq", "right after it")):
+        run = Run(0, 0, samples_us=(1.0,), clocks=(CoreClock((4,), 1500.4, source),))
+        assert clock_in_words(run) == f"1500 MHz {words}"
 
 
 def test_doubts_about_cores_are_told_once():

@@ -146,7 +146,7 @@ def test_a_disturbed_half_of_the_samples_does_not_count() -> None:
 def test_output_is_read_like_that_of_benchmark_model(partitioned: Path) -> None:
     done = run(partitioned, *QUICK, "--use_xnnpack=true", "--enable_op_profiling=true")
     output = parse_output(done.stdout, done.stderr, done.returncode)
-    check_asked(output, Asked(graph=str(partitioned), threads=1, runs=5, xnnpack=True))
+    check_asked(output, Asked(graph=str(partitioned), threads=1, xnnpack=True))
     assert "not Google's benchmark_model" in done.stdout.splitlines()[0]
     assert done.stdout.count("count=") == 4  # warm-up, measured, sum of operators, memory
 
@@ -221,8 +221,8 @@ def test_profile_that_takes_too_long_is_stopped(partitioned: Path) -> None:
     with pytest.raises(TransientDeviceError, match=r"took longer than 0\.3 s"):
         profile_model(partitioned, endless)
     short = RunSettings(runs=10**9, max_s=0.05)
-    with pytest.raises(BenchmarkOutputError):
-        profile_model(partitioned, short)
+    few = profile_model(partitioned, short)
+    assert few.stats_us["count"] == len(few.operators[0].samples_us) < short.runs
 
 
 def test_a_missing_library_is_named(partitioned: Path) -> None:

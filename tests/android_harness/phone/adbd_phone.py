@@ -173,6 +173,8 @@ class Phone:
             self.process.send_signal(signal.SIGKILL)
             self.process.wait()
             self.process = None
+            while self._listens():  # its adbd ends a moment later, and must not pass for the next
+                time.sleep(0.01)
 
     def _listens(self) -> bool:
         with socket.socket() as probe:

@@ -33,9 +33,7 @@ pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 TOOL = Path(__file__).parent / "recorded_benchmark_model"
 SETTINGS = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=5, timeout_s=60)
 HASTY = replace(SETTINGS, timeout_s=4)
-PROTOCOL = replace(
-    PHONE_PROTOCOL, rounds=1, agreeing=1, extra_rounds=0, retry_wait_s=0.1, sentinel_every=2
-)
+PROTOCOL = replace(PHONE_PROTOCOL, rounds=1, extra_rounds=0, retry_wait_s=0.1, sentinel_every=2)
 
 
 def job(folder: Path, key: str, does: str) -> Job:

@@ -121,7 +121,7 @@ def damaged(name: str, mutate: Mutation, seed: str) -> list[BenchmarkOutput]:
     """What was read from ROUNDS damaged copies, the refused ones left out."""
     rng = random.Random(f"{name} {seed}")
     truth = parse_output(*BASES[name])
-    asked = Asked(truth.settings["Graph"], 50, int(truth.settings["Num threads"]))
+    asked = Asked(truth.settings["Graph"], int(truth.settings["Num threads"]))
     accepted = []
     for _ in range(ROUNDS):
         stdout, stderr = BASES[name]

@@ -142,8 +142,11 @@ def test_13_a_model_with_several_signatures_fails_and_says_so() -> None:
 
 
 def test_14_the_time_limit_may_come_before_the_runs() -> None:
-    with pytest.raises(BenchmarkOutputError, match="stopped after 50 of 200 runs"):
-        check_asked(parse_output(ERA_H), Asked("/data/local/tmp/m.tflite", runs=200))
+    """Of a slow model: its figures are good, and how many they stand on is for the verdict."""
+    few = ERA_H.replace("at least 50 iterations", "at least 200 iterations")
+    output = parse_output(few)
+    check_asked(output, Asked("/data/local/tmp/m.tflite"))
+    assert (output.measured.count, output.measured.avg_us) == (50, 1240270.0)
 
 
 def test_profile_times_are_per_call() -> None:

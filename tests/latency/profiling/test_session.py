@@ -80,7 +80,7 @@ def test_a_store_written_by_0_1_0_is_resumed_but_for_its_heads(synthetic, tmp_pa
     archive = Path(__file__).with_name("written_by_0.1.0.db.gz")
     (tmp_path / "m.db").write_bytes(gzip.decompress(archive.read_bytes()))
     protocol = MeasuringProtocol(
-        "synthetic", statistics=("median",), rounds=1, agreeing=1, runs=2, cooldown_timeout_s=0
+        "synthetic", statistics=("median",), rounds=1, extra_rounds=0, runs=2, cooldown_timeout_s=0
     )
     measured = {SENTINEL_KEY, PACK_SENTINEL_KEY}
     with MeasurementStore(tmp_path / "m.db") as store:
