@@ -150,9 +150,7 @@ class Phone:
         return True
 
     def start(self) -> Phone:
-        environment = dict(
-            os.environ, PHONE_DISK=self.disk, PHONE_WITHOUT=" ".join(self.without)
-        )
+        environment = dict(os.environ, PHONE_DISK=self.disk, PHONE_WITHOUT=" ".join(self.without))
         log = (self.folder / "device.log").open("ab")
         with log:
             self.process = subprocess.Popen(
@@ -179,4 +177,3 @@ class Phone:
     def _listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
-

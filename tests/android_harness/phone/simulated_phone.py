@@ -121,6 +121,7 @@ class SimulatedPhone(Phone):
             **self.properties,
         }
         super().__post_init__()
+        shutil.rmtree(self.folder / "sys/class/thermal")
         at_rest = {kind: zone.stuck if zone.stuck is not None else 0 for kind, zone in
                    self.zones.items()}  # fmt: skip
         write_zones(self.folder / "sys", at_rest)

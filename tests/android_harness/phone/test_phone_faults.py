@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import struct
@@ -17,37 +16,26 @@ from pathlib import Path
 
 import pytest
 from adbd_phone import Phone
-from cable import Cable
 
 from mnasfpn.android_harness.campaign import campaign
-from mnasfpn.android_harness.device import Job, RunSettings
-from mnasfpn.android_harness.measurement import Run, effective_mhz
+from mnasfpn.android_harness.device import Job
+from mnasfpn.android_harness.measurement import effective_mhz
 from mnasfpn.android_harness.phone.adb import AdbDevice
 from mnasfpn.android_harness.phone.android import AndroidDevice
-from mnasfpn.android_harness.phone.benchmark_tool import place
 from mnasfpn.android_harness.protocol import PHONE_PROTOCOL
 from mnasfpn.errors import StableDeviceError, TransientDeviceError
+from mnasfpn.tests.android_harness.phone.recorded_tool import (
+    SETTINGS,
+    TOOL,
+    good_jobs,
+    job,
+    runs,
+)
 from mnasfpn.tests.android_harness.phone.trouble import Row
 
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
-TOOL = Path(__file__).parent / "recorded_benchmark_model"
-SETTINGS = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=5, timeout_s=60)
 HASTY = replace(SETTINGS, timeout_s=4)
 PROTOCOL = replace(PHONE_PROTOCOL, rounds=1, extra_rounds=0, retry_wait_s=0.1, sentinel_every=2)
-
-
-def job(folder: Path, key: str, does: str) -> Job:
-    path = folder / f"{key}.tflite"
-    path.write_text(f"{does}\n{key}\n")
-    return Job(key, path)
-
-
-def good_jobs(folder: Path, count: int) -> list[Job]:
-    return [job(folder, f"model {number}", f"us={1000 + number}") for number in range(count)]
-
-
-def runs(device: AndroidDevice, jobs: list[Job], settings: RunSettings = SETTINGS) -> list[Run]:
-    return [run for _, run in device.run_round(jobs, settings, 0)]
 
 
 def programs_on(phone: Phone) -> int:
@@ -56,117 +44,8 @@ def programs_on(phone: Phone) -> int:
 
 
 @pytest.fixture
-def cable(phone: Phone) -> Iterator[Cable]:
-    import adbutils
-
-    between = Cable(phone.port)
-    yield between
-    adbutils.AdbClient().disconnect(between.serial)
-    between.close()
-
-
-@pytest.fixture
 def device(phone: Phone) -> AndroidDevice:
     return AndroidDevice(phone.serial, TOOL, reconnect_s=20)
-
-
-# The connection
-
-
-def test_the_cable_is_pulled(
-    phone: Phone, device: AndroidDevice, tmp_path: Path, row: Row
-) -> None:
-    """Plugged in again, it goes on with the model that was interrupted; nothing is lost."""
-    jobs, sentinel = good_jobs(tmp_path, 4), job(tmp_path, "sentinel", "us=500")
-    done: list[tuple[str, int]] = []
-    for at, run in campaign(device, jobs, PROTOCOL, 0, SETTINGS, sentinel=sentinel):
-        done.append((at.key, run.round))
-        assert not run.error
-        if len(done) == 3:
-            phone.stop()
-            threading.Timer(0.3, phone.start).start()
-    assert [key for key, _ in done].count("sentinel") == 3
-    assert sorted(key for key, _ in done if key != "sentinel") == [at.key for at in jobs]
-    row.seen_in("")
-
-
-def test_the_cable_stays_out(
-    phone: Phone, device: AndroidDevice, tmp_path: Path, row: Row
-) -> None:
-    device.reconnect_s = 0.5
-    round_ = device.run_round(good_jobs(tmp_path, 2), SETTINGS, 0)
-    next(round_)
-    phone.stop()
-    with pytest.raises(TransientDeviceError, match="lost"):
-        next(round_)
-    with pytest.raises(TransientDeviceError) as caught:
-        runs(device, good_jobs(tmp_path, 2))
-    row.seen_in(str(caught.value))
-
-
-def test_the_adb_server_is_killed(
-    phone: Phone, device: AndroidDevice, tmp_path: Path, row: Row
-) -> None:
-    import adbutils
-
-    jobs, sentinel = good_jobs(tmp_path, 2), job(tmp_path, "sentinel", "us=500")
-    keys = []
-    for at, run in campaign(device, jobs, PROTOCOL, 0, SETTINGS, sentinel=sentinel):
-        assert not run.error
-        keys.append(at.key)
-        if len(keys) == 2:
-            adbutils.AdbClient().server_kill()
-    assert sorted(keys) == sorted(at.key for at in [*jobs, sentinel, sentinel])
-    row.seen_in("")
-
-
-def test_the_phone_restarts(
-    phone: Phone, device: AndroidDevice, tmp_path: Path, row: Row
-) -> None:
-    """It answers adb long before it has booted; until then it is waited for."""
-    runs(device, good_jobs(tmp_path, 1))
-    phone.stop()
-    phone.set_properties({"sys.boot_completed": ""})
-    phone.start()
-    device.reconnect_s = 3
-    with pytest.raises(TransientDeviceError) as caught:
-        runs(device, good_jobs(tmp_path, 1))
-    row.seen_in(str(caught.value))
-    threading.Timer(0.5, phone.set_properties, ({},)).start()
-    device.reconnect_s = 20
-    assert not runs(device, good_jobs(tmp_path, 1))[0].error
-
-
-def test_a_push_is_cut_short(phone: Phone, cable: Cable, tmp_path: Path, row: Row) -> None:
-    device = AdbDevice(cable.serial)
-    device.wait(10)
-    model = tmp_path / "big.tflite"
-    model.write_bytes(os.urandom(3_000_000))
-    cable.break_after(1_000_000)
-    assert place(device, {"/data/local/tmp/big.tflite": model}) == 1
-    assert cable.breaks == 1
-    assert (phone.tmp / "big.tflite").read_bytes() == model.read_bytes()
-    row.seen_in("")
-
-
-def test_a_push_that_is_always_cut_short_stops(phone: Phone, cable: Cable, tmp_path: Path) -> None:
-    """And half a file is never found under the name of the whole."""
-    device = AdbDevice(cable.serial)
-    device.wait(10)
-    wait = device.wait
-
-    def broken_again(timeout_s: float = 60.0) -> None:
-        wait(timeout_s)
-        cable.break_after(1_000_000)
-
-    device.wait = broken_again  # type: ignore[method-assign]
-    cable.break_after(1_000_000)
-    model = tmp_path / "big.tflite"
-    model.write_bytes(os.urandom(3_000_000))
-    with pytest.raises(TransientDeviceError):
-        place(device, {"/data/local/tmp/big.tflite": model})
-    assert cable.breaks == 3
-    assert not (phone.tmp / "big.tflite").exists()
 
 
 # The phone
@@ -358,13 +237,14 @@ def test_a_program_nobody_waits_for_is_ended_on_the_phone(
     assert phone.becomes_idle()
 
 
-def test_ctrl_c(phone: Phone, child: subprocess.Popen[str]) -> None:
+def test_ctrl_c(phone: Phone, child: subprocess.Popen[str], row: Row) -> None:
     child.send_signal(signal.SIGINT)
     assert child.wait(60) != 0
     assert child.stderr
     assert "KeyboardInterrupt" in child.stderr.read()
     assert phone.becomes_idle()
     assert phone.get_state("settings/global/stay_on_while_plugged_in") == "0"
+    row.seen_in("")
 
 
 def test_the_phone_is_lost_with_our_settings(phone: Phone, row: Row) -> None:

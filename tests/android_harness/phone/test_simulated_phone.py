@@ -1,5 +1,4 @@
-"""The simulated phone by itself: heat by its equation, time from the model, and what it calls itself.
-"""
+"""The simulated phone by itself: heat by its equation, time from the model, and its name."""
 
 from __future__ import annotations
 
@@ -149,9 +148,7 @@ def test_arm_kernels_heat_it_too(new_phone: NewPhone, tmp_path: Path) -> None:
     launcher = make_launcher(CPUS["cortex-a76"])
     device = AndroidDevice(phone.serial, launcher)
     cold_c, begin_s = phone.core_c, phone.now_s
-    done = list(
-        campaign(device, jobs[1:], PHONE_PROTOCOL, 0, sentinel=jobs[0], sleep=phone.rest)
-    )
+    done = list(campaign(device, jobs[1:], PHONE_PROTOCOL, 0, sentinel=jobs[0], sleep=phone.rest))
     runs = {job.key: [run for at, run in done if at is job] for job in jobs}
     assert {run.error for each in runs.values() for run in each} == {""}
     assert judge(runs["model"], PHONE_PROTOCOL, runs["sentinel"]).status is Status.VALID

@@ -12,20 +12,21 @@ HEADING = "| trouble | what you will see | what to do |"
 
 @dataclass
 class Row:
-    """One trouble.
-
-    Args:
-        messages: the texts in the column of what is seen; ``…`` stands for anything.
-    """
+    """One trouble, and as Markdown what is seen and what is to be done."""
 
     trouble: str
-    messages: tuple[str, ...]
+    seen: str
     what_to_do: str
     checked: bool = field(default=False, compare=False)
 
     @property
+    def messages(self) -> list[str]:
+        """Quoted in what is seen; ``…`` stands for anything."""
+        return re.findall(r"`([^`]+)`", self.seen)
+
+    @property
     def test_name(self) -> str:
-        """``no `taskset` `` is tested by ``test_no_taskset``."""
+        """The row ``no `taskset` `` is tested by ``test_no_taskset``."""
         words = re.sub(r"[^a-z0-9]+", "_", self.trouble.lower().replace("'s", "s"))
         return f"test_{words.strip('_')}"
 
@@ -47,5 +48,4 @@ def table() -> dict[str, Row]:
 
 
 def _row(line: str) -> Row:
-    trouble, seen, what_to_do = (cell.strip() for cell in line.strip("|").split("|"))
-    return Row(trouble, tuple(re.findall(r"`([^`]+)`", seen)), what_to_do)
+    return Row(*(cell.strip() for cell in line.strip("|").split("|")))
