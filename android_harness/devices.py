@@ -69,7 +69,8 @@ def opened(serial: str, binary: Path | None, cores: Sequence[int] = ()) -> Itera
     Another campaign on the same phone, or on the same core of this PC, is waited for.
 
     Args:
-        serial: ``host``, ``phone`` where there is only one, or as adb lists it.
+        serial: ``host``, ``phone`` where there is only one, else any name that
+            :func:`~.phone.adb.choose_serial` takes.
         cores: of a phone, to run on; none for the biggest.
 
     Raises:
@@ -98,5 +99,5 @@ def _lock_name(device: Device) -> str:
     """A phone, however it is connected; a core of this PC, or all of it where it cannot pin."""
     info = device.describe()
     if info.serial != HOST:
-        return f"phone {info.serial}"
+        return f"phone {info.serial} {info.unit}".rstrip()
     return " ".join(("this PC", *(f"core {core}" for core in info.cores)))

@@ -221,12 +221,13 @@ class AdbDevice:
 
 
 def _named(serial: str, devices: list[ListedDevice]) -> list[ListedDevice]:
-    """Those that somebody may mean by a serial; its owner is asked for it last."""
+    """Those that somebody may mean by a name: of the phone now, of before, or its own serial."""
     if exact := [each for each in devices if each.serial == serial]:
         return exact
-    if alike := [each for each in devices if serial in (each.listed, hardware_serial(each.listed))]:
-        return alike
-    return [each for each in devices if not each.fix and _identity(each)[0] == serial]
+    wanted = hardware_serial(serial)
+    alike = [each for each in devices if wanted == hardware_serial(each.listed)]
+    asked = (each for each in devices if not each.fix)
+    return alike or [each for each in asked if _identity(each)[0] == wanted]
 
 
 def _distinct(devices: list[ListedDevice]) -> list[ListedDevice]:
@@ -236,12 +237,16 @@ def _distinct(devices: list[ListedDevice]) -> list[ListedDevice]:
     """
     if len(devices) < 2:
         return devices
-    by_cable = sorted(devices, key=lambda each: "._adb" in each.serial or ":" in each.serial)
     phones: dict[object, ListedDevice] = {}
-    for number, each in enumerate(by_cable):
+    for number, each in enumerate(sorted(devices, key=_by_air)):
         known = ("", "") if each.fix else _identity(each)
         phones.setdefault(known if all(known) else number, each)
     return list(phones.values())
+
+
+def _by_air(listed: ListedDevice) -> bool:
+    name = listed.serial
+    return bool(_ADDRESS.fullmatch(name)) or hardware_serial(name) != name
 
 
 def _identity(listed: ListedDevice) -> tuple[str, str]:

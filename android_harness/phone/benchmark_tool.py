@@ -80,7 +80,7 @@ def load_tool(path: Path) -> Tool:
 def find_tool(
     abis: str | Sequence[str], binary: Path | None = None, page_bytes: int | None = None
 ) -> Tool:
-    """The program given, or the one fetched earlier for an ABI of the phone.
+    """The program given, or the one fetched earlier for the phone's best ABI.
 
     Args:
         abis: that the phone runs, best first (``ro.product.cpu.abilist``): a 64-bit phone may run
@@ -238,29 +238,28 @@ def _push_verified(
 
 
 def _fetched_tool(abis: Sequence[str]) -> Tool:
-    """Of the first ABI that there is one for. A phone's word becomes a path only if we know it."""
-    known = [abi for abi in abis if abi in ABIS]
-    for abi in known:
-        path = cache_folder("benchmark_model", abi) / "benchmark_model"
-        record = path.with_suffix(".sha256")
-        if path.exists() and record.exists():
-            return _undamaged(load_tool(path), record, abi)
-    if not known:
+    """For the phone's best ABI; programs of 32 bit on a 64-bit phone must be given by hand.
+
+    What a phone says becomes a path only if it is a word that we know.
+    """
+    abi = next((abi for abi in abis if abi in ABIS), None)
+    if abi is None:
         raise StableDeviceError(
-            f"the phone runs programs for {' '.join(abis) or UNREADABLE}; expected one "
-            f"of {', '.join(ABIS)}: give --binary PATH"
+            f"the phone runs programs for {' '.join(abis) or UNREADABLE}; expected one of "
+            f"{', '.join(ABIS)}: give --binary PATH"
         )
-    raise StableDeviceError(
-        f"no benchmark program for {known[0]}: give --binary PATH or run "
-        f"'mnasfpn devices --fetch-tool {known[0]}' while online"
-    )
-
-
-def _undamaged(tool: Tool, record: Path, abi: str) -> Tool:
+    path = cache_folder("benchmark_model", abi) / "benchmark_model"
+    record = path.with_suffix(".sha256")
+    if not (path.exists() and record.exists()):
+        raise StableDeviceError(
+            f"no benchmark program for {abi}: give --binary PATH or run "
+            f"'mnasfpn devices --fetch-tool {abi}' while online"
+        )
+    tool = load_tool(path)
     expected = record.read_text().partition(" ")[0].strip()
     if tool.sha256 != expected:
         raise JobFailed(
-            f"{tool.path} has sha256 {tool.sha256}, fetched was {expected}: the file was damaged; "
+            f"{path} has sha256 {tool.sha256}, fetched was {expected}: the file was damaged; "
             f"run 'mnasfpn devices --fetch-tool {abi}' again"
         )
     return tool

@@ -195,8 +195,8 @@ def test_a_phone_is_found_by_its_serial_however_it_is_connected(
 ) -> None:
     canned = server(f"A\tdevice\n{listed}\tdevice\nB\toffline\n")
     canned.shell_answers = {listed: who("EX0042", "null"), "A": who("A", "null")}
-    assert choose_serial("EX0042") == listed
-    assert choose_serial(listed) == listed
+    for name in ("EX0042", listed, WIFI, AGAIN):
+        assert choose_serial(name) == listed
     with pytest.raises(InvalidInput, match="not 'EX0043'"):
         choose_serial("EX0043")
 

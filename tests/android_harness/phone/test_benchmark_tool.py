@@ -179,6 +179,24 @@ def test_a_program_for_another_processor(tmp_path: Path) -> None:
     assert find_tool("arm64-v8a", path).abi is None
 
 
+def test_a_32_bit_program_is_used_on_a_64_bit_phone_only_when_it_is_given(
+    storage: Storage,
+) -> None:
+    both = ("arm64-v8a", "armeabi-v7a")
+    fetched = fetch_tool("armeabi-v7a", url=storage.url).path
+    with pytest.raises(StableDeviceError, match="no benchmark program for arm64-v8a: give"):
+        find_tool(both)
+    fetched.write_bytes(elf(40))
+    assert find_tool(both, fetched).abi == "armeabi-v7a"
+
+
+@pytest.mark.parametrize("abis", ["../../etc", ("", "a/b"), "unreadable", ()])
+def test_what_a_phone_calls_its_abi_becomes_no_path(abis: str, cache: Path) -> None:
+    with pytest.raises(StableDeviceError, match=r"expected one of arm64-v8a, .*--binary PATH"):
+        find_tool(abis)
+    assert not cache.exists()
+
+
 @pytest.mark.parametrize("content", [None, b""])
 def test_a_program_that_is_not_there(tmp_path: Path, content: bytes | None) -> None:
     path = tmp_path / "tool"

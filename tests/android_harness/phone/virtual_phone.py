@@ -7,6 +7,7 @@ benchmark program LiteRT for AArch64 on a simulated CPU (:mod:`.virtual_arm`).
 from __future__ import annotations
 
 import argparse
+import hashlib
 import signal
 import sys
 import tempfile
@@ -33,7 +34,7 @@ def virtual_phone(folder: Path, cpu: VirtualCpu) -> Phone:
 
     Its benchmark program is ``virtual_arm.make_launcher(cpu)``.
     """
-    return Phone(
+    phone = Phone(
         folder,
         clusters=(Cluster(0, 7, (cpu.max_khz // 2, cpu.max_khz)),),
         properties={
@@ -44,6 +45,10 @@ def virtual_phone(folder: Path, cpu: VirtualCpu) -> Phone:
             "ro.serialno": f"virtual-{cpu.name}",
         },
     )
+    # The same phone in whatever folder: a campaign goes on after it was started again.
+    android_id = hashlib.sha256(cpu.name.encode()).hexdigest()[:16]
+    phone.set_state("settings/secure/android_id", android_id)
+    return phone
 
 
 def main() -> None:
