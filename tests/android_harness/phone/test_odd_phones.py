@@ -25,9 +25,7 @@ from mnasfpn.latency.profiling.store import MeasurementStore
 pytestmark = [pytest.mark.phone, pytest.mark.xdist_group("phone")]
 TOOL = Path(__file__).parent / "recorded_benchmark_model"
 SETTINGS = RunSettings(warmup_runs=1, runs=20, min_s=0.0, max_s=5, timeout_s=60)
-PROTOCOL = replace(
-    PHONE_PROTOCOL, rounds=1, agreeing=1, extra_rounds=0, retry_wait_s=0.1, sentinel_every=9
-)
+PROTOCOL = replace(PHONE_PROTOCOL, rounds=1, extra_rounds=0, retry_wait_s=0.1, sentinel_every=9)
 CLONE = "0123456789ABCDEF"
 
 
