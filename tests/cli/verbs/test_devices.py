@@ -10,13 +10,13 @@ from mnasfpn.tests.cli.processes import invoke
 
 
 def test_devices_without_adb_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from mnasfpn.android_harness.phone import adb
+    from mnasfpn.android_harness.phone import adb_server
     from mnasfpn.errors import StableDeviceError
 
     def missing() -> list[object]:
         raise StableDeviceError("there is no adb; install the platform tools")
 
-    monkeypatch.setattr(adb, "list_devices", missing)
+    monkeypatch.setattr(adb_server, "list_devices", missing)
     result = invoke("devices", "--json")
     assert result.exit_code == 0
     host, phones = json.loads(result.stdout)["devices"]
