@@ -134,7 +134,8 @@ def simulate(
     centre = true_centre(LAWS[law], sigma, protocol.quantile)
     jobs = [Job(f"model {number}", Path("m.tflite")) for number in range(models)]
     valid, held = [0] * CALLS, [0] * CALLS
-    widths, runs = [], 0
+    widths: list[float] = []
+    runs = 0
     for seed in range(campaigns):
         noisy = NoisyDevice(LAWS[law], sigma, protocol, seed)
         stored: dict[str, list[Run]] = {}
@@ -148,6 +149,7 @@ def simulate(
                 if row.verdict.status is not Status.VALID:
                     continue
                 assert row.interval_us is not None
+                assert row.half_width is not None
                 low_us, high_us = row.interval_us
                 valid[call] += 1
                 held[call] += low_us <= true_us(key) * centre <= high_us
