@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -84,20 +84,22 @@ def opened(serial: str, binary: Path | None, cores: Sequence[int] = ()) -> Itera
         from .host.host import HostDevice
 
         pc = HostDevice()
-        with campaign_lock(_lock_name(pc)):
+        with _lock(pc):
             yield pc
         return
     from .phone.android import AndroidDevice
 
     named = None if serial == ONLY_PHONE else serial
     phone = AndroidDevice(named, binary, cores=cores)
-    with campaign_lock(_lock_name(phone)), phone:
+    with _lock(phone), phone:
         yield phone
 
 
-def _lock_name(device: Device) -> str:
-    """A phone, however it is connected; a core of this PC, or all of it where it cannot pin."""
+def _lock(device: Device) -> AbstractContextManager[None]:
+    """Of a phone, however it is connected; of a core of this PC, or of all where it cannot pin."""
     info = device.describe()
     if info.serial != HOST:
-        return f"phone {info.serial} {info.unit}".rstrip()
-    return " ".join(("this PC", *(f"core {core}" for core in info.cores)))
+        return campaign_lock(f"phone {info.serial} {info.unit}".rstrip())
+    if info.provenance == "simulated":  # a law's answers, which nothing beside it changes
+        return nullcontext()
+    return campaign_lock(" ".join(("this PC", *(f"core {core}" for core in info.cores))))

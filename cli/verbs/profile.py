@@ -49,6 +49,11 @@ if TYPE_CHECKING:
     ("auto", "yes", "no"),
     "Calibration heads once more, by operator; auto: on this PC, if it has a C compiler.",
 )
+@click.option(
+    "--afresh",
+    is_flag=True,
+    help="What has used up its rounds and is not VALID is measured anew: on a quieter device.",
+)
 @options.seed
 def profile(
     device: str,
@@ -56,6 +61,7 @@ def profile(
     binary: Path | None,
     cores: str | None,
     store: Path | None,
+    afresh: bool,
     as_json: bool,
     **asked: Any,
 ) -> Any:
@@ -76,7 +82,9 @@ def profile(
         MeasurementStore(store or out.with_suffix(".db")) as runs,
         progress(f"profiling {device}", quiet=as_json) as report,
     ):
-        session = Session(target, runs, seed=plan.seed, runtime=plan.runtime, progress=report)
+        session = Session(
+            target, runs, seed=plan.seed, runtime=plan.runtime, progress=report, afresh=afresh
+        )
         result = profile_device(session, plan)
     save_profile(result, out)
     if not as_json:
@@ -105,4 +113,6 @@ def _print(profile: DeviceProfile, path: Path) -> None:
     if failed:
         key, reason = next(iter(failed.items()))
         say(f"{len(failed)} could not be measured, first {key}: {reason}")
+    if failed or profile.campaign.unstable:
+        say("on a quieter device, the same command with --afresh measures what is not VALID anew")
     say(f"next: mnasfpn fit {path}")

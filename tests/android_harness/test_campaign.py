@@ -7,7 +7,6 @@ import math
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -16,96 +15,24 @@ from hypothesis import strategies as st
 from mnasfpn.android_harness.campaign import campaign, round_order
 from mnasfpn.android_harness.device import Job
 from mnasfpn.android_harness.host.host import HostDevice
-from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status, Telemetry
-from mnasfpn.android_harness.protocol import HOST_PROTOCOL, MeasuringProtocol
+from mnasfpn.android_harness.measurement import Status
+from mnasfpn.android_harness.protocol import HOST_PROTOCOL
 from mnasfpn.android_harness.verdict import Judge, judge, measurements
 from mnasfpn.errors import InvalidInput, StableDeviceError, TransientDeviceError
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.tflite.writer import write_tflite
-
-PROTOCOL = MeasuringProtocol(
-    "test", statistics=("min",), rounds=3, extra_rounds=2, runs=1, sentinel_every=4
+from mnasfpn.tests.android_harness.scripted_device import (
+    PROTOCOL,
+    SENTINEL,
+    ScriptedDevice,
+    by_key,
+    go_on,
+    jobs,
+    lost,
+    measure,
+    no_sleep,
+    visits_by_key,
 )
-SENTINEL = Job("sentinel", Path("sentinel.tflite"))
-
-
-def jobs(count: int) -> list[Job]:
-    return [Job(f"job{index}", Path(f"{index}.tflite")) for index in range(count)]
-
-
-class ScriptedDevice:
-    """Answers from a script; records what it was asked.
-
-    Args:
-        figures: key -> what its visits give in turn, the last for ever: microseconds, or the text
-            of an error. Keys that are not named cost 100 us.
-        faults: number of the visit, counted over all -> what is raised in its place.
-    """
-
-    def __init__(self, figures=None, faults=None, temperatures=None):
-        self.figures = {key: iter(values) for key, values in (figures or {}).items()}
-        self.last = {}
-        self.faults = dict(faults or {})
-        self.temperatures = iter(temperatures or ())
-        self.visits: list[tuple[int, str]] = []
-        self.asked: list[list[str]] = []
-
-    def describe(self):
-        return DeviceInfo("scripted", "m", "s", "o", "a", "r", provenance="simulated")
-
-    def telemetry(self):
-        return Telemetry(temperature_c={"skin": next(self.temperatures, 30.0)})
-
-    def run_round(self, jobs, settings, round_number):
-        self.asked.append([job.key for job in jobs])
-        for position, job in enumerate(jobs):
-            number = len(self.visits)
-            if number in self.faults:
-                raise self.faults.pop(number)
-            self.visits.append((round_number, job.key))
-            value = next(self.figures.get(job.key, iter(())), self.last.get(job.key, 100.0))
-            self.last[job.key] = value
-            after = self.telemetry()
-            if isinstance(value, str):
-                yield job, Run(round_number, position, error=value, after=after)
-            else:
-                yield job, Run(round_number, position, samples_us=(value,), after=after)
-
-
-def lost(why: str, under_way: bool | None) -> TransientDeviceError:
-    error = TransientDeviceError(why)
-    error.under_way = under_way
-    return error
-
-
-def no_sleep(seconds: float) -> None:
-    pass
-
-
-def measure(device, work, protocol=PROTOCOL, seed=0, sleep=no_sleep, already=None):
-    return list(
-        campaign(device, work, protocol, seed, sentinel=SENTINEL, sleep=sleep, already=already)
-    )
-
-
-def go_on(stored, device, work, **asked):
-    """A campaign with what is stored, to which every run is added before the next."""
-    for job, run in campaign(
-        device, work, PROTOCOL, 0, sentinel=SENTINEL, already=stored, sleep=no_sleep, **asked
-    ):
-        stored.setdefault(job.key, []).append(run)
-
-
-def by_key(results):
-    stored: dict[str, list[Run]] = {}
-    for job, run in results:
-        stored.setdefault(job.key, []).append(run)
-    return stored
-
-
-def visits_by_key(device):
-    return Counter(key for _, key in device.visits)
-
 
 # Order
 
@@ -297,101 +224,6 @@ def test_a_device_that_stays_away_ends_the_campaign_after_the_retries():
         measure(device, jobs(5), sleep=waits.append)
     assert waits == [1.0, 2.0, 4.0]
     assert len(device.asked) == 4
-
-
-class Kills(ScriptedDevice):
-    """Some models are too much for it: it is lost whenever it runs one, and comes back.
-
-    Args:
-        under_way: what the driver says of it.
-    """
-
-    def __init__(self, *killers, under_way=None, **scripted):
-        super().__init__(**scripted)
-        self.killers, self.under_way = killers, under_way
-
-    def run_round(self, jobs, settings, round_number):
-        safe = list(itertools.takewhile(lambda job: job.key not in self.killers, jobs))
-        yield from super().run_round(safe, settings, round_number)
-        if len(safe) < len(jobs):
-            self.visits.append((round_number, jobs[len(safe)].key))
-            raise lost("closed", self.under_way)
-
-
-@pytest.mark.parametrize("under_way", [None, True])
-def test_a_model_that_the_device_cannot_bear_is_given_up_and_the_others_go_on(under_way):
-    device = Kills("job1", "job3", under_way=under_way)
-    stored = by_key(measure(device, jobs(12)))
-    assert visits_by_key(device)["job1"] == visits_by_key(device)["job3"] == 2
-    judges = Judge(stored, PROTOCOL, SENTINEL.key)
-    for key in ("job1", "job3"):
-        found = judges.verdict(key)
-        assert found.status is Status.FAILED
-        assert found.reasons == ("the device was lost while it ran this model: closed",)
-    fine = [job.key for job in jobs(12) if job.key not in device.killers]
-    assert {judges.verdict(key).status for key in fine} == {Status.VALID}
-    again = Kills("job1", "job3")
-    assert measure(again, jobs(12), already=stored) == []
-
-
-def test_what_the_device_cannot_bear_is_counted_across_calls():
-    """Each call ends at the model, since the device stays away: the second is the last of it."""
-
-    class StaysAway(Kills):
-        def run_round(self, jobs, settings, round_number):
-            if self.visits and self.visits[-1][1] in self.killers:
-                raise lost("offline", under_way=False)
-            yield from super().run_round(jobs, settings, round_number)
-
-    stored: dict[str, list[Run]] = {}
-    for _ in range(2):
-        with pytest.raises(TransientDeviceError, match="gave up after 3 retries"):
-            go_on(stored, StaysAway("job1"), jobs(12))
-    device = StaysAway("job1")
-    go_on(stored, device, jobs(12))
-    assert visits_by_key(device)["job1"] == 0
-    judges = Judge(stored, PROTOCOL, SENTINEL.key)
-    assert [job.key for job in jobs(12) if judges.verdict(job.key).status != Status.VALID] == [
-        "job1"
-    ]
-
-
-@pytest.mark.parametrize("under_way", [None, False])
-def test_a_cable_that_is_out_for_a_while_blames_nobody(under_way):
-    """Whether the driver tells that no model was under way, or the device just does not answer."""
-
-    class Unplugged(ScriptedDevice):
-        out_s = 0.0
-
-        def run_round(self, jobs, settings, round_number):
-            if self.out_s > 0:
-                raise lost("no device", under_way)
-            for job, run in super().run_round(jobs, settings, round_number):
-                if len(self.visits) == 5:
-                    self.out_s = 3.0
-                    raise TransientDeviceError("closed")
-                yield job, run
-
-        def telemetry(self):
-            if self.out_s > 0:
-                raise TransientDeviceError("no device")
-            return super().telemetry()
-
-        def wait(self, seconds):
-            self.out_s -= seconds
-
-    device = Unplugged()
-    stored = by_key(measure(device, jobs(12), sleep=device.wait))
-    assert not any(run.error for runs in stored.values() for run in runs)
-    judges = Judge(stored, PROTOCOL, SENTINEL.key)
-    assert {judges.verdict(job.key).status for job in jobs(12)} == {Status.VALID}
-
-
-def test_a_model_that_comes_through_is_cleared():
-    """The device is lost at every second visit: each model's next one is its proof."""
-    faults = {number: TransientDeviceError("closed") for number in range(1, 60)}
-    stored = by_key(measure(ScriptedDevice(faults=faults), jobs(12)))
-    assert not any(run.error for runs in stored.values() for run in runs)
 
 
 def test_retries_start_anew_after_progress():

@@ -9,7 +9,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from mnasfpn.android_harness.measurement import DeviceInfo
+from mnasfpn.android_harness.device import RunSettings
+from mnasfpn.android_harness.interval import UsualNoise
+from mnasfpn.android_harness.measurement import DeviceInfo, Run, Status
 from mnasfpn.android_harness.protocol import (
     HOST_PROTOCOL,
     PHONE_PROTOCOL,
@@ -19,6 +21,7 @@ from mnasfpn.android_harness.protocol import (
     protocol_for,
     quick,
 )
+from mnasfpn.android_harness.verdict import judge, measurement
 from mnasfpn.errors import InvalidInput
 
 THREE = MeasuringProtocol("three", statistics=("median",), rounds=3, runs=2)
@@ -72,10 +75,75 @@ def test_the_host_and_a_phone_have_their_own_protocol():
     )
 
 
-def test_every_limit_is_in_the_docs(pytestconfig):
+def written(value):
+    """A limit as the document has it, without its unit."""
+    return ", ".join(value) if isinstance(value, tuple) else value
+
+
+def read_limit(cell: str):
+    """``5 %`` -> 0.05, ``0.5 s`` -> 0.5, ``host`` -> itself."""
+    number, _, unit = cell.partition(" ")
+    try:
+        return float(number) / (100 if unit == "%" else 1)
+    except ValueError:
+        return cell
+
+
+def test_the_limits_in_the_docs_are_the_codes(pytestconfig):
     text = (pytestconfig.rootpath / "docs/protocol.md").read_text()
-    missing = [field.name for field in fields(MeasuringProtocol) if f"`{field.name}`" not in text]
-    assert not missing
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    found = {row[0].strip(" `"): [read_limit(cell.strip()) for cell in row[1:3]] for row in rows}
+    assert found == {
+        field.name: [
+            written(getattr(protocol, field.name)) for protocol in (HOST_PROTOCOL, PHONE_PROTOCOL)
+        ]
+        for field in fields(MeasuringProtocol)
+    }
+
+
+def visit(first_s: float, latency_s: float, settings: RunSettings) -> tuple[int, float]:
+    """Repeats, and seconds of a visit, by the rule that the benchmark tool follows."""
+
+    def phase(runs: int, min_s: float, first_s: float) -> tuple[int, float]:
+        done, spent_s = 0, 0.0
+        while (done < runs or spent_s < min_s) and spent_s <= settings.max_s:
+            spent_s += latency_s if done else first_s
+            done += 1
+        return done, spent_s
+
+    _, warmup_s = phase(settings.warmup_runs, settings.warmup_min_s, first_s)
+    repeats, spent_s = phase(settings.runs, settings.min_s, latency_s)
+    return repeats, warmup_s + spent_s
+
+
+@pytest.mark.parametrize("protocol", [HOST_PROTOCOL, PHONE_PROTOCOL])
+@pytest.mark.parametrize("latency_s", [0.001, 0.05, 0.5, 2.0, 6.0])
+def test_slow_models_have_enough_repeats_in_time(protocol, latency_s):
+    """Also when the first inference takes 10 s more: it reads the file and packs the weights."""
+    repeats, spent_s = visit(latency_s + 10, latency_s, protocol.run_settings())
+    assert repeats >= protocol.runs == 5
+    assert spent_s < protocol.timeout_s / 2
+    enough = [
+        Run(number, 1, stats_us={"p5": 1e6, "median": 1e6, "count": repeats})
+        for number in range(protocol.rounds)
+    ]
+    usual = UsualNoise(0.005, 100)
+    assert judge(enough, protocol, None, usual).status is Status.VALID
+
+
+@pytest.mark.parametrize("protocol", [HOST_PROTOCOL, PHONE_PROTOCOL])
+@pytest.mark.parametrize("latency_s", [12.0, 25.0])
+def test_the_slowest_have_a_number_and_the_reason_why_it_is_unstable(protocol, latency_s):
+    repeats, spent_s = visit(latency_s + 10, latency_s, protocol.run_settings())
+    assert 1 <= repeats < 5
+    assert spent_s < protocol.timeout_s
+    few = [
+        Run(number, 1, stats_us={"p5": 1e6, "median": 1e6, "count": repeats})
+        for number in range(protocol.rounds)
+    ]
+    found = measurement("slow", DEVICE, few, protocol)
+    assert found.centre_us == 1e6
+    assert f"round 0: {repeats} repeats of 5" in found.verdict.reasons
 
 
 def test_statistics_of_samples_match_numpy():
