@@ -234,7 +234,7 @@ def test_a_program_that_may_not_be_executed(
 
 
 BAD_MODELS = {
-    "reject": "exit code 1.*Benchmarking failed",
+    "reject": "exit code 1.*Didn't find op for builtin opcode",
     "not a model": "not a valid Flatbuffer",
     "crash": "ended by signal 11",
     "garbage": "did not get as far as measuring",
@@ -258,7 +258,7 @@ def test_nothing_works(device: AndroidDevice, tmp_path: Path) -> None:
     jobs = [job(tmp_path, f"bad {number}", "reject") for number in range(9)]
     round_ = device.run_round(jobs, SETTINGS, 0)
     assert [next(round_)[1].error[:5] for _ in range(2)] == ["the b"] * 2
-    with pytest.raises(StableDeviceError, match=r"first 3 runs .* failed.*Benchmarking failed"):
+    with pytest.raises(StableDeviceError, match=r"first 3 runs .* failed.*Didn't find op"):
         next(round_)
 
 
