@@ -76,21 +76,10 @@ def log_noise(ordered: Sequence[float], share: float) -> float:
     return math.log(high / low) / factors(len(ordered), share).unit
 
 
-def usual_noise(
-    models: Iterable[Sequence[float]], sentinel: Iterable[Sequence[float]], share: float
-) -> UsualNoise:
-    """Of a device.
-
-    Args:
-        models: of each the ascending figures of its runs; those with fewer than three say nothing.
-        sentinel: the same of groups of its visits, as many in each as a model has runs.
-    """
-    noises, least = (
-        [log_noise(ordered, share) for ordered in rows if len(ordered) >= 3]
-        for rows in (models, sentinel)
-    )
-    medians = [statistics.median(found) for found in (noises, least) if found]
-    return UsualNoise(max(medians, default=0.0), len(noises))
+def usual_noise(rows: Iterable[Sequence[float]], share: float) -> UsualNoise:
+    """Of many models, of each the ascending figures of its runs; fewer than three say nothing."""
+    noises = [log_noise(ordered, share) for ordered in rows if len(ordered) >= 3]
+    return UsualNoise(statistics.median(noises), len(noises)) if noises else UsualNoise()
 
 
 def half_width(ordered: Sequence[float], share: float, usual: UsualNoise) -> float:

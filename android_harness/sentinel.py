@@ -8,13 +8,20 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .interval import usual_noise
 from .measurement import Run, effective_mhz
+from .protocol import MeasuringProtocol
 
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """Medians over the sentinel's visits of some rounds; None where nothing is known."""
+    """Medians over the sentinel's visits of some rounds; None where nothing is known.
 
+    Args:
+        log_sd: noise of groups of visits, as many in each as a model has runs.
+    """
+
+    log_sd: float = 0.0
     cost: float | None = None
     mhz: float | None = None
     clock_us: float | None = None
@@ -26,9 +33,13 @@ class Sentinel:
     Args:
         runs: without errors.
         costs: of each, comparable.
+        protocol: by which models are measured beside it.
     """
 
-    def __init__(self, runs: Sequence[Run], costs: Sequence[float]) -> None:
+    def __init__(
+        self, runs: Sequence[Run], costs: Sequence[float], protocol: MeasuringProtocol
+    ) -> None:
+        self._protocol = protocol
         self._visits: defaultdict[int, list[tuple[int, float]]] = defaultdict(list)
         self._runs: defaultdict[int, list[Run]] = defaultdict(list)
         for run, cost in zip(runs, costs, strict=True):
@@ -44,8 +55,13 @@ class Sentinel:
             rounds = [number for number in self._visits if first <= number <= last]
             costs = [cost for number in rounds for _, cost in self._visits[number]]
             runs = [run for number in rounds for run in self._runs[number]]
-            self._usual[first, last] = Usual(median(costs), *clocks(runs))
+            self._usual[first, last] = Usual(self._log_sd(costs), median(costs), *clocks(runs))
         return self._usual[first, last]
+
+    def _log_sd(self, costs: Sequence[float]) -> float:
+        size = self._protocol.most_rounds
+        groups = (sorted(costs[start : start + size]) for start in range(0, len(costs), size))
+        return usual_noise(groups, self._protocol.quantile).log_sd
 
     def drift(self, run: Run, usual: Usual) -> float | None:
         """Of the faster of the visits just before and after a run; None without any in its round.

@@ -127,7 +127,7 @@ def judge(
         runs: all runs of one model, failed ones included.
         sentinel_runs: the sentinel's; None when there was no sentinel, which leaves drift unseen.
             Rounds before the model's first and after its last are not looked at.
-        usual: noise of the device.
+        usual: noise of the device's models; the sentinel's is added where that is greater.
     """
     sentinel = None if sentinel_runs is None else _sentinel(sentinel_runs, protocol)
     return _assess(runs, protocol, sentinel, usual)[0]
@@ -152,12 +152,14 @@ def _assess(
             f"measured in {len(usable)} of {protocol.rounds} processes"
             + (f", {failed} failed" if failed else "")
         )
+    beside = _beside(usable, sentinel)
     disturbed = list(zip(usable, disturbances(usable, protocol, sentinel), strict=True))
     standing = [run for run, why in disturbed if not why]
     if len(standing) < min(LEAST_UNDISTURBED, protocol.rounds):
         reasons += [f"round {run.round}: {text}" for run, why in disturbed for text in why]
         standing = standing or usable
-    half = _half_width(standing, protocol, usual)
+    noise = replace(usual, log_sd=max(usual.log_sd, beside.log_sd))
+    half = _half_width(standing, protocol, noise)
     if half > protocol.max_half_width:
         known = f"known to {half:.1%}" if half < 1 else "not known"
         reasons.append(
@@ -183,8 +185,7 @@ def disturbances(
     runs: Sequence[Run], protocol: MeasuringProtocol, sentinel: Sentinel | None
 ) -> list[tuple[str, ...]]:
     """For each of some runs without error, why it does not count; empty when it does."""
-    rounds = [run.round for run in runs]
-    usual = sentinel.usual(min(rounds), max(rounds)) if sentinel and runs else Usual()
+    usual = _beside(runs, sentinel)
     own_mhz, own_clock_us = clocks(runs)
     usual_mhz, usual_clock_us = usual.mhz or own_mhz, usual.clock_us or own_clock_us
     result = []
@@ -209,6 +210,12 @@ def disturbances(
             why += _drift(sentinel.drift(run, usual), protocol)
         result.append(tuple(why))
     return result
+
+
+def _beside(runs: Sequence[Run], sentinel: Sentinel | None) -> Usual:
+    """What the sentinel saw from the first round of some runs to their last."""
+    rounds = [run.round for run in runs]
+    return sentinel.usual(min(rounds), max(rounds)) if sentinel and rounds else Usual()
 
 
 def _drift(drift: float | None, protocol: MeasuringProtocol) -> list[str]:
@@ -236,21 +243,12 @@ class Judge:
         sentinel_key: str | None,
     ) -> None:
         self._runs, self._protocol = runs, protocol
-        watched = [] if sentinel_key is None else [*runs.get(sentinel_key, ())]
-        self._sentinel = None if sentinel_key is None else _sentinel(watched, protocol)
-        visits, size = [run for run in watched if not run.error], protocol.most_rounds
-        self._usual = usual_noise(
-            (
-                _costs(usable, protocol)
-                for key, of_key in runs.items()
-                if key != sentinel_key and (usable := counted(of_key, protocol))
-            ),
-            (
-                _costs(visits[start : start + size], protocol)
-                for start in range(0, len(visits), size)
-            ),
-            protocol.quantile,
+        self._sentinel = (
+            None if sentinel_key is None else _sentinel(runs.get(sentinel_key, ()), protocol)
         )
+        usable = (counted(runs[key], protocol) for key in runs if key != sentinel_key)
+        rows = (_costs(of_key, protocol) for of_key in usable if of_key)
+        self._usual = usual_noise(rows, protocol.quantile)
 
     def verdict(self, key: str) -> Verdict:
         return self.assess(key)[0]
@@ -336,7 +334,7 @@ def measurements(
 
 def _sentinel(runs: Sequence[Run], protocol: MeasuringProtocol) -> Sentinel:
     usable = [run for run in runs if not run.error]
-    return Sentinel(usable, _figures(usable, protocol))
+    return Sentinel(usable, _figures(usable, protocol), protocol)
 
 
 def _clocked(runs: Sequence[Run]) -> bool:

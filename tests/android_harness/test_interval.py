@@ -37,7 +37,7 @@ def test_quantiles_are_numpys(ordered: list[float], share: float) -> None:
 def test_the_noise_of_many_models_is_found(share: float) -> None:
     rng = np.random.default_rng(0)
     for runs in (3, 5, 8):
-        found = usual_noise((noisy(rng, 0.03, runs) for _ in range(2000)), (), share)
+        found = usual_noise((noisy(rng, 0.03, runs) for _ in range(2000)), share)
         assert found.models == 2000
         assert found.log_sd == pytest.approx(0.03, rel=0.05)
 
