@@ -189,6 +189,7 @@ class _Measured:
             figures.spread,
             figures.count,
             self.session.info.provenance,
+            figures.reasons,
         )
 
     def head(self, head: DrawnHead, role: Role, figures: _Figures) -> MeasuredHead:

@@ -72,7 +72,7 @@ class MeasurementStore(DatabaseFile):
         """CREATE TABLE run (
             id INTEGER PRIMARY KEY,
             device INTEGER NOT NULL REFERENCES device(id),
-            key TEXT NOT NULL,                  -- run_key: what was measured, and a digest of its file
+            key TEXT NOT NULL,                  -- see run_key
             run TEXT NOT NULL,                  -- Run as JSON: all samples, telemetry, error
             recorded TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
         )""",

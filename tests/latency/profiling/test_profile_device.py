@@ -144,6 +144,44 @@ def test_interrupted_it_goes_on_and_measures_nothing_twice(
     assert seen[-1] == (protocol.rounds * len(keys),) * 2
 
 
+class NoisyOn:
+    """The synthetic device with its noise on some files alone."""
+
+    def __init__(self, device, noisy: Callable[[ExecutionPlan], bool]) -> None:
+        self.device, self.noisy = device, noisy
+        self.describe, self.telemetry = device.describe, device.telemetry
+
+    def run_round(self, jobs, settings, round_number) -> Iterator:
+        for job, run in self.device.run_round(jobs, settings, round_number):
+            factor = 1 + 0.5 * (round_number % 7) if self.noisy(executed(job.model)) else 1.0
+            yield job, replace(run, samples_us=tuple(factor * us for us in run.samples_us))
+
+
+@pytest.mark.slow
+def test_rows_and_heads_say_why_they_are_unstable(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    device = NoisyOn(synthetic(), lambda plan: plan.kernels[0].op == "max_pool")
+    with MeasurementStore(tmp_path / "m.db") as store:
+        profile = profile_device(Session(device, store, protocol), tiny_plan)
+    pools = [row for row in profile.table if Kernel.parse(row.kernel).op == "max_pool"]
+    assert pools
+    assert all("apart" in " ".join(row.reasons) for row in pools)
+    assert all(row.reasons == () for row in profile.table if row not in pools)
+    assert profile.unstable_shares["kernels"] == len(pools) / len(profile.table)
+    estimator = Estimator(fit(profile))
+    for head in profile.heads[:4]:
+        graph = head_graph(head.genotype, head.channels, head.input_size)
+        kernels = set(execution_plan(graph).kernels)
+        found = estimator.estimate(graph)
+        assert found.rows == len(kernels)
+        assert found.unstable_rows == sum(kernel.op == "max_pool" for kernel in kernels)
+        assert found.stands_on == (
+            f"{found.rows} rows of the table, {found.unstable_rows} of them UNSTABLE"
+        )
+        assert "UNSTABLE: " in found.accuracy
+
+
 class Rejects:
     """A device whose runtime cannot run some files."""
 
@@ -173,11 +211,11 @@ def test_a_kernel_that_fails_leaves_no_row_and_the_rest_stands(
 def test_a_device_that_runs_nothing_is_an_error(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
+    device = Rejects(synthetic(), lambda plan: True, "unsupported")
     with (
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(JobFailed, match="runs no model at all"),
     ):
-        device = Rejects(synthetic(), lambda plan: True, "unsupported")
         profile_device(Session(device, store, protocol), tiny_plan)
 
 
