@@ -172,7 +172,7 @@ class DeviceProfile:
         Of profiles of 0.1.0, whose rows do not say it, the share of all ``measurements``. Nothing
         of numbers that nobody judged, as published ones.
         """
-        judged = {
+        judged: dict[str, list[tuple[str, ...] | None]] = {
             "kernels": [row.reasons for row in self.table],
             "whole models": [
                 *(head.reasons for head in self.heads),
