@@ -65,15 +65,16 @@ class MeasuredHead:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredNetwork:
-    """A random network, measured whole, to calibrate on.
+    """A random network, measured whole, to calibrate on; or a block of a published table.
 
     Args:
-        name: ``network/seed/index``.
+        name: ``network/seed/index``, or the block as the table describes it.
         kernels: signatures in the order of execution.
         crossing_bytes: of tensors that enter or leave the delegate's partitions, all together;
             None if the runtime has no delegate.
         reasons: why the measurement is UNSTABLE; empty where it is VALID.
         partitions: of the delegate, where it has any.
+        count: single inferences behind it; 0 where it is not known.
     """
 
     name: str
@@ -83,6 +84,20 @@ class MeasuredNetwork:
     spread: float
     reasons: tuple[str, ...] = ()
     partitions: int = 1
+    count: int = 0
+
+    @classmethod
+    def of(cls, name: str, executed: ExecutionPlan, **measured: Any) -> MeasuredNetwork:
+        """What is kept of a network's plan; ``measured``: the other fields."""
+        delegated = executed.delegate_partitions
+        crossing = sum(partition.bytes_in + partition.bytes_out for partition in delegated)
+        return cls(
+            name=name,
+            kernels=tuple(kernel.signature for kernel in executed.kernels),
+            crossing_bytes=crossing if delegated else None,
+            partitions=max(len(delegated), 1),
+            **measured,
+        )
 
     def __post_init__(self) -> None:
         if not 0 < self.latency_ms < math.inf:

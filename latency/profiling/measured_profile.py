@@ -209,15 +209,11 @@ class _Measured:
         )
 
     def network(self, network: Network, figures: _Figures) -> MeasuredNetwork:
-        executed = execution_plan(network.graph, self.plan.runtime)
-        delegated = executed.delegate_partitions
-        crossing = sum(partition.bytes_in + partition.bytes_out for partition in delegated)
-        return MeasuredNetwork(
-            name=network.name,
-            kernels=tuple(kernel.signature for kernel in executed.kernels),
-            crossing_bytes=crossing if delegated else None,
-            partitions=max(len(delegated), 1),
+        return MeasuredNetwork.of(
+            network.name,
+            execution_plan(network.graph, self.plan.runtime),
             latency_ms=figures.centre_us / 1e3,
             spread=figures.spread,
             reasons=figures.reasons,
+            count=figures.count,
         )
