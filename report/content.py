@@ -101,7 +101,9 @@ def write_report(
 def _accuracy(profile: DeviceProfile) -> Section:
     warnings = (
         PROVENANCE_WARNING.get(profile.provenance, ""),
-        unstable_warning(profile, "`mnasfpn profile`, as it was made, then `mnasfpn fit`"),
+        unstable_warning(
+            profile, "the `mnasfpn profile` that made it, with a new --store, then `mnasfpn fit`"
+        ),
     )
     warning = " ".join(filter(None, warnings))
     validation = profile.validation

@@ -29,7 +29,9 @@ def fit(profile: Path, as_json: bool) -> Any:
     fitted = fit_profile(load_profile(profile))
     save_profile(fitted, profile)
     warning = unstable_warning(
-        fitted, f"the same `mnasfpn profile ... --out {profile}`, then `mnasfpn fit {profile}`"
+        fitted,
+        f"the `mnasfpn profile ... --out {profile}` that made it, with a new --store, then "
+        f"`mnasfpn fit {profile}`",
     )
     if not as_json:
         _print(fitted)

@@ -33,7 +33,7 @@ def test_too_much_that_is_unstable_is_warned_of_with_what_to_do(
     path = noisy(measured, tmp_path / "p.json", 0.4)
     shown = invoke("fit", path).stdout
     assert "of kernels are UNSTABLE (more than 20%)" in shown
-    assert f"measure again: the same `mnasfpn profile ... --out {path}`" in shown
+    assert f"measure again: the `mnasfpn profile ... --out {path}`" in shown
     as_json = json.loads(invoke("fit", path, "--json").stdout)
     assert as_json["warning"] in shown
     assert as_json["unstable_share"]["kernels"] == pytest.approx(0.4, abs=0.02)
