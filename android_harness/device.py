@@ -14,7 +14,7 @@ from .measurement import DeviceInfo, Run, Telemetry
 class Job:
     """A model file to be measured, under a key that names it in the store.
 
-    ``key`` is a kernel's signature or a model's name; it is never parsed by the harness.
+    ``key`` also says which file it is, by a digest; it is never parsed by the harness.
     """
 
     key: str

@@ -15,6 +15,7 @@ from .verbs.evaluate import evaluate
 from .verbs.export import export
 from .verbs.fit import fit
 from .verbs.frontier import frontier
+from .verbs.lut import lut
 from .verbs.models import models
 from .verbs.profile import profile
 from .verbs.quickstart import quickstart
@@ -44,6 +45,7 @@ for verb in (
     profile,
     fit,
     estimate,
+    lut,
     search,
     frontier,
     train,

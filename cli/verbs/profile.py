@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import options
-from ..console import command, progress, say
+from ..console import command, progress, say, say_unused
 
 if TYPE_CHECKING:
     from ...latency.profile.device_profile import DeviceProfile
@@ -85,6 +85,9 @@ def profile(
         session = Session(
             target, runs, seed=plan.seed, runtime=plan.runtime, progress=report, afresh=afresh
         )
+        unused = session.runs_without_digest
+        if not as_json:
+            say_unused(unused)
         result = profile_device(session, plan)
     save_profile(result, out)
     if not as_json:
@@ -95,7 +98,8 @@ def profile(
         "provenance": result.provenance,
         "kernels": len(result.table),
         "heads": len(result.heads),
-        "unstable_share": result.campaign.unstable,
+        "unstable_share": result.unstable_shares,
+        "runs_without_digest": unused,
         "failed": result.campaign.failed,
         "notes": result.campaign.notes,
     }
@@ -104,8 +108,7 @@ def profile(
 def _print(profile: DeviceProfile, path: Path) -> None:
     say(
         f"{path}: {len(profile.table)} kernels and {len(profile.heads)} heads "
-        f"{profile.provenance} on {profile.device.soc}, {profile.campaign.unstable:.0%} of them "
-        "UNSTABLE"
+        f"{profile.provenance} on {profile.device.soc}; UNSTABLE: {profile.unstable}"
     )
     for note in profile.campaign.notes:
         say(f"note: {note}")

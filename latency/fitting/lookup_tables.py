@@ -3,17 +3,19 @@
 Such a table is a YAML mapping from the description of a block to what a phone took for it::
 
     expanded_conv-input:112x112x16-output:56x56x24-expand:3-kernel:3-stride:2-idskip:0:
-        {count: 982, mean: 9.96, std: 0.63}        # milliseconds
+        {count: 164, mean: 6.24, var: 0.0733}        # milliseconds, and their square
 
-(han-cai/files, ``proxylessnas/mobile_trim.yaml``, and ``ofa/note10/*_lookup_table.yaml``, whose
-blocks also say ``se`` and ``hs`` and give the channels of the expansion instead of its ratio.)
-A row is a block, not a kernel: :func:`profile_from_lut` turns them into a profile.
+(han-cai/files, ``proxylessnas/mobile_trim.yaml``. ``ofa/note10/*_lookup_table.yaml`` has ``std``
+instead of ``var``; its blocks also say ``se`` and ``hs`` and give the channels of the expansion
+instead of its ratio.) A row is a block, not a kernel: :func:`profile_from_lut` turns them into a
+profile.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ...android_harness.measurement import UNREADABLE, DeviceInfo, Provenance
-from ...errors import InvalidInput
+from ...errors import InvalidInput, NotCovered
 from ...models.backbones.rounding import round_channels
 from ...models.graph.attributes import Activation, BatchNorm
 from ...models.graph.builder import GraphBuilder
@@ -32,7 +34,7 @@ from ..estimate.estimate import Estimator
 from ..kernels.execution import execution_plan
 from ..kernels.runtimes import BUILTIN, Runtime
 from ..profile.calibration import Calibration
-from ..profile.device_profile import CampaignRecord, DeviceProfile
+from ..profile.device_profile import CampaignRecord, DeviceProfile, MeasuredNetwork
 from ..profile.table import MeasuredKernel
 from .held_out import every_fifth
 from .intervals import COVERAGE, conformal_half_width
@@ -41,7 +43,7 @@ from .kernel_rates import TimedModel, fit_rates, predict_held_out
 EXPANDED = "expanded_conv"
 LAYERS = ("Conv", "Conv_1", "Conv_2", "Logits", "AvgPool2D", EXPANDED)
 LEAST_BLOCKS = 10
-ROW_STATISTICS = ("mean", "std", "count")
+PROTOCOL = "look-up table"  # by which the numbers of such a profile came about
 NORMAL_90 = 1.645  # standard deviations of a 90 % interval
 NORM = BatchNorm()
 
@@ -102,8 +104,8 @@ class LutEntry:
                 parts.append(f"{name}:{value}")
         return "-".join(parts)
 
-    def graph(self, fuse_relu6: bool = False) -> Graph | None:
-        """The block as a network of its own; None for pooling alone.
+    def graph(self, fuse_relu6: bool = False) -> Graph:
+        """The block as a network of its own.
 
         Args:
             fuse_relu6: into the convolutions of a block, as converters do. A profile made of blocks
@@ -114,7 +116,7 @@ class LutEntry:
         builder = GraphBuilder()
         x = builder.input("input", (1, *self.input))
         if self.layer == "AvgPool2D":
-            return None
+            return builder.graph((builder.unary("pool", "global_average_pool", x),))
         if self.layer == EXPANDED:
             return builder.graph((self._block(builder, x, fuse_relu6),))
         if self.layer == "Logits":
@@ -172,8 +174,8 @@ def parse_entry(key: object, statistics: object) -> LutEntry:
     """One row of the YAML mapping.
 
     Raises:
-        InvalidInput: the key describes no layer, or mean, std or count is missing or impossible;
-            the message names the key.
+        InvalidInput: the key describes no layer, or mean, std (or var) or count is missing or
+            impossible; the message names the key.
     """
     found = _KEY_PATTERN.fullmatch(key) if isinstance(key, str) else None
     if found is None:
@@ -182,12 +184,15 @@ def parse_entry(key: object, statistics: object) -> LutEntry:
             "'expanded_conv-input:112x112x16-output:56x56x24-expand:3-kernel:3-stride:2-idskip:0'"
         )
     numbers = statistics if isinstance(statistics, dict) else {}
-    wrong = [name for name in ROW_STATISTICS if not _is_number(numbers.get(name))]
+    spread = "var" if "var" in numbers and "std" not in numbers else "std"
+    wrong = [name for name in ("mean", spread, "count") if not _is_number(numbers.get(name))]
     if wrong:
         raise InvalidInput(
-            f"{key!r} needs numbers for mean, std and count; {', '.join(wrong)} is missing or no "
-            f"number in {statistics!r}"
+            f"{key!r} needs numbers for mean, std (or var) and count; {', '.join(wrong)} is "
+            f"missing or no number in {statistics!r}"
         )
+    if numbers[spread] < 0:
+        raise InvalidInput(f"{key!r}: {spread} must not be negative, got {numbers[spread]}")
     options = {name: int(found[name]) for name in _BLOCK_OPTIONS if found[name] is not None}
     try:
         return LutEntry(
@@ -195,7 +200,7 @@ def parse_entry(key: object, statistics: object) -> LutEntry:
             input=tuple(map(int, found["input"].split("x"))),
             output=tuple(map(int, found["output"].split("x"))),
             mean_ms=float(numbers["mean"]),
-            std_ms=float(numbers["std"]),
+            std_ms=math.sqrt(numbers["var"]) if spread == "var" else float(numbers["std"]),
             count=int(numbers["count"]),
             **options,
         )
@@ -211,12 +216,16 @@ def read_lut(path: Path | str) -> tuple[LutEntry, ...]:
     """All rows of a table.
 
     Raises:
-        InvalidInput: the file cannot be read, is no YAML mapping, or has a damaged row.
+        InvalidInput: the file cannot be read, is no YAML mapping, has a damaged row or a key twice.
     """
     import yaml
 
     try:
-        loaded: Any = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        loader = yaml.SafeLoader(Path(path).read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        for mapping in (node, *(value for _, value in _pairs(node))):
+            _check_keys(mapping, path)
+        loaded: Any = loader.construct_document(node) if node else None
     except OSError as error:
         raise InvalidInput(f"cannot read the look-up table {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -229,19 +238,36 @@ def read_lut(path: Path | str) -> tuple[LutEntry, ...]:
         raise InvalidInput(f"{path}: {error}") from None
 
 
+def _check_keys(node: Any, path: Path | str) -> None:
+    """YAML itself takes the last of two values without a word."""
+    for key, count in Counter(key.value for key, _ in _pairs(node) if key.id == "scalar").items():
+        if count > 1:
+            raise InvalidInput(f"{path}: {key!r} is there {count} times; keep one of them")
+
+
+def _pairs(node: Any) -> Sequence[tuple[Any, Any]]:
+    """Nodes of the keys and values of a mapping; none of anything else."""
+    return node.value if node is not None and node.id == "mapping" else ()
+
+
 def write_lut(entries: Iterable[LutEntry], path: Path | str) -> None:
-    """Write a table whole or not at all, sorted by key.
+    """Write a table whole or not at all, sorted by key, as it is published.
+
+    With ``std`` where blocks say ``se`` and ``hs``, as Once-for-all's do, and else with ``var``.
 
     Raises:
         InvalidInput: two entries describe the same block.
     """
     import yaml
 
+    entries = tuple(entries)
+    has_std = any(entry.se is not None for entry in entries)
     rows: dict[str, dict[str, float]] = {}
     for entry in entries:
         if entry.key in rows:
             raise InvalidInput(f"two rows for {entry.key!r}; keep one of them")
-        rows[entry.key] = {"count": entry.count, "mean": entry.mean_ms, "std": entry.std_ms}
+        spread = {"std": entry.std_ms} if has_std else {"var": entry.std_ms**2}
+        rows[entry.key] = {"count": entry.count, "mean": entry.mean_ms, **spread}
     write_atomically(path, yaml.safe_dump(rows, sort_keys=True))
 
 
@@ -254,33 +280,26 @@ def profile_from_lut(
 ) -> DeviceProfile:
     """A profile of the phone a table was measured on.
 
-    Blocks that are one kernel become rows of the profile's table. All blocks together determine
-    rates for every kind of kernel (see :mod:`.kernel_rates`), with an interval from blocks left out
-    five at a time.
+    Blocks that are one kernel become rows of the profile's table. All blocks together, but pooling
+    alone, determine rates for every kind of kernel (see :mod:`.kernel_rates`), with an interval
+    from blocks left out five at a time. All that were measured
+    are kept among the profile's ``networks``.
 
     Raises:
         InvalidInput: fewer than ten blocks.
     """
-    models, rows = [], []
-    for entry in entries:
-        graph = entry.graph()
-        if graph is None:
-            continue
-        kernels = execution_plan(graph, runtime).kernels
-        models.append(TimedModel(entry.key, kernels, entry.mean_ms))
-        if len(kernels) == 1 and entry.count:
-            spread = entry.std_ms / entry.mean_ms
-            rows.append(
-                MeasuredKernel(
-                    kernels[0].signature, entry.mean_ms * 1e3, spread, entry.count, provenance
-                )
-            )
+    networks = tuple(_measured(entry, runtime) for entry in entries if entry.count)
+    kernels = {entry.key: execution_plan(entry.graph(), runtime).kernels for entry in entries}
+    models = [
+        TimedModel(entry.key, kernels[entry.key], entry.mean_ms)
+        for entry in entries
+        if entry.layer != "AvgPool2D"
+    ]
     if len(models) < LEAST_BLOCKS:
         raise InvalidInput(
             f"a profile needs at least {LEAST_BLOCKS} blocks, this table has {len(models)}"
         )
     half_width = _held_out_half_width(models)
-    regressors = fit_rates(models).regressors(models, half_width)
     return DeviceProfile(
         name=name,
         provenance=provenance,
@@ -294,10 +313,21 @@ def profile_from_lut(
             provenance=provenance,
         ),
         runtime=runtime.name,
-        campaign=CampaignRecord("look-up table", "mean as in the table", 0),
+        campaign=CampaignRecord(PROTOCOL, "mean as in the table", 0),
         dispatch_us=0.0,
-        table=tuple(rows),
-        regressors=regressors,
+        table=tuple(
+            MeasuredKernel(
+                network.kernels[0],
+                network.latency_ms * 1e3,
+                network.spread,
+                network.count,
+                provenance,
+            )
+            for network in networks
+            if len(network.kernels) == 1
+        ),
+        networks=networks,
+        regressors=fit_rates(models).regressors(models, half_width),
         calibration=Calibration(
             families={},
             models=len(models),
@@ -309,6 +339,16 @@ def profile_from_lut(
     )
 
 
+def _measured(entry: LutEntry, runtime: Runtime) -> MeasuredNetwork:
+    return MeasuredNetwork.of(
+        entry.key,
+        execution_plan(entry.graph(), runtime),
+        latency_ms=entry.mean_ms,
+        spread=entry.std_ms / entry.mean_ms,
+        count=entry.count,
+    )
+
+
 def _held_out_half_width(models: Sequence[TimedModel]) -> float:
     predicted = predict_held_out(models, every_fifth(len(models)), fit_rates)
     measured = np.asarray([model.latency_ms for model in models])
@@ -316,25 +356,35 @@ def _held_out_half_width(models: Sequence[TimedModel]) -> float:
 
 
 def lut_from_profile(profile: DeviceProfile, blocks: Iterable[LutEntry]) -> tuple[LutEntry, ...]:
-    """A table of the given blocks as a profile estimates them, for programs that read that layout.
+    """A table of the given blocks as a profile has them, for programs that read that layout.
+
+    Such programs add rows up. So what a whole model costs once, the estimate's overhead, is in no
+    row.
 
     Args:
-        blocks: which; their own latencies are not looked at. Pooling alone is left out.
+        blocks: which; their own latencies are not looked at.
 
     Returns:
-        Means are estimates, deviations follow from their intervals, and counts are 0: nobody has
-        measured these blocks.
+        What the profile holds of a table that it was made from, as it was there. Of other blocks
+        means are estimates, deviations follow from their intervals, and counts are 0: nobody has
+        measured these.
 
     Raises:
-        NotCovered: a block has kernels the profile knows nothing about.
+        NotCovered: a block has kernels the profile knows nothing about; the message names it.
     """
     estimator = Estimator(profile)
+    fused = profile.campaign.protocol != PROTOCOL  # see LutEntry.graph
+    measured = {network.name: network for network in profile.networks}
     found = []
     for block in blocks:
-        graph = block.graph()
-        if graph is None:
-            continue
-        estimate = estimator.estimate(graph)
-        std_ms = (estimate.high_ms - estimate.low_ms) / 2 / NORMAL_90
-        found.append(replace(block, mean_ms=estimate.latency_ms, std_ms=std_ms, count=0))
+        if (known := measured.get(block.key)) is not None:
+            mean_ms, std_ms, count = known.latency_ms, known.spread * known.latency_ms, known.count
+        else:
+            try:
+                estimate = estimator.estimate(block.graph(fuse_relu6=fused))
+            except NotCovered as error:
+                raise NotCovered(f"{block.key!r}: {error}") from None
+            mean_ms, count = estimate.latency_ms - estimate.overhead_ms, 0
+            std_ms = (estimate.high_ms - estimate.low_ms) / 2 / NORMAL_90
+        found.append(replace(block, mean_ms=mean_ms, std_ms=std_ms, count=count))
     return tuple(found)

@@ -65,15 +65,16 @@ class MeasuredHead:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredNetwork:
-    """A random network, measured whole, to calibrate on.
+    """A random network, measured whole, to calibrate on; or a block of a published table.
 
     Args:
-        name: ``network/seed/index``.
+        name: ``network/seed/index``, or the block as the table describes it.
         kernels: signatures in the order of execution.
         crossing_bytes: of tensors that enter or leave the delegate's partitions, all together;
             None if the runtime has no delegate.
         reasons: why the measurement is UNSTABLE; empty where it is VALID.
         partitions: of the delegate, where it has any.
+        count: single inferences behind it; 0 where it is not known.
     """
 
     name: str
@@ -83,6 +84,20 @@ class MeasuredNetwork:
     spread: float
     reasons: tuple[str, ...] = ()
     partitions: int = 1
+    count: int = 0
+
+    @classmethod
+    def of(cls, name: str, executed: ExecutionPlan, **measured: Any) -> MeasuredNetwork:
+        """What is kept of a network's plan; ``measured``: the other fields."""
+        delegated = executed.delegate_partitions
+        crossing = sum(partition.bytes_in + partition.bytes_out for partition in delegated)
+        return cls(
+            name=name,
+            kernels=tuple(kernel.signature for kernel in executed.kernels),
+            crossing_bytes=crossing if delegated else None,
+            partitions=max(len(delegated), 1),
+            **measured,
+        )
 
     def __post_init__(self) -> None:
         if not 0 < self.latency_ms < math.inf:
@@ -166,6 +181,37 @@ class DeviceProfile:
 
     def heads_for(self, role: Role) -> tuple[MeasuredHead, ...]:
         return tuple(head for head in self.heads if head.role == role)
+
+    @property
+    def unstable_shares(self) -> dict[str, float]:
+        """How much of what is used is UNSTABLE: share of ``kernels`` and of ``whole models``.
+
+        Of profiles of 0.1.0, whose rows do not say it, the share of all ``measurements``. Nothing
+        of numbers that nobody judged, as published ones.
+        """
+        judged: dict[str, list[tuple[str, ...] | None]] = {
+            "kernels": [row.reasons for row in self.table],
+            "whole models": [
+                *(head.reasons for head in self.heads),
+                *(network.reasons for network in self.networks),
+            ],
+        }
+        if self.provenance == "published":
+            return {}
+        if None in judged["kernels"]:
+            return {"measurements": self.campaign.unstable}
+        return {name: sum(map(bool, found)) / len(found) for name, found in judged.items() if found}
+
+    @property
+    def summary(self) -> str:
+        """One line for people: how good predictions are, and how sure what they stand on is."""
+        accuracy = str(self.validation or "not validated on held-out models")
+        return accuracy + (f"; UNSTABLE: {self.unstable}" if self.unstable else "")
+
+    @property
+    def unstable(self) -> str:
+        """:attr:`unstable_shares` for people."""
+        return ", ".join(f"{share:.0%} of {name}" for name, share in self.unstable_shares.items())
 
     def require_calibration(self) -> Calibration:
         """The calibration.

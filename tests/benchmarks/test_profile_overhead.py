@@ -37,8 +37,8 @@ def test_the_stand_in_is_profiled_once_and_its_profile_is_fitted(
     assert again["visits"] == fit["visits"] == 0
     for result in (first, again, fit):
         assert 0 < sum(result["stages"].values()) == pytest.approx(result["cpu_s"])
-    assert first["stages"]["writing model files"] > 0
-    assert again["stages"]["writing model files"] == 0
+    for result in (first, again):  # what a file's digest is, is seen when it is made
+        assert result["stages"]["writing model files"] > 0
     assert fit["stages"]["fitting"] > fit["stages"]["planning"]
     profile = json.loads((tmp_path / "p.json").read_text())
     assert profile["provenance"] == "simulated"

@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.latency.profile.device_profile import load_profile
+from mnasfpn.latency.profiling.session import SENTINEL_NAME
+from mnasfpn.latency.profiling.store import name_of
 from mnasfpn.search.study import Study
 from mnasfpn.tests.cli.processes import FEW_HEADS, MNASFPN, SIMULATED, run, search, search_command
 
@@ -65,7 +67,7 @@ def assert_complete(out: Path, kept: list[tuple[str, str]]) -> None:
     """What was stored is still there, and nothing was measured twice."""
     runs = stored_runs(out.with_suffix(".db"))
     assert runs[: len(kept)] == kept
-    visits = Counter(key for key, _ in runs if key != "sentinel")
+    visits = Counter(key for key, _ in runs if name_of(key) != SENTINEL_NAME)
     assert set(visits.values()) == {1}
     profile = load_profile(out)
     assert len(profile.table) + len(profile.heads) + 8 == len(visits)  # 8 heads measured again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -12,11 +13,20 @@ from mnasfpn.cli.main import main
 from mnasfpn.tests.cli.processes import BUNDLED, MNASFPN, MODEL, invoke, run
 
 
-@pytest.mark.parametrize("name", main.commands)
-def test_help_explains_every_option(name: str) -> None:
-    shown = invoke(name, "--help").stdout
-    assert invoke(name, "-h").stdout == shown
-    for parameter in main.commands[name].params:
+def leaves(group: click.Group) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """(words, command) of every command that does something."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from (((name, *words), leaf) for words, leaf in leaves(command))
+        else:
+            yield (name,), command
+
+
+@pytest.mark.parametrize(("words", "command"), list(leaves(main)), ids=str)
+def test_help_explains_every_option(words: tuple[str, ...], command: click.Command) -> None:
+    shown = invoke(*words, "--help").stdout
+    assert invoke(*words, "-h").stdout == shown
+    for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
             assert all(option in shown for option in parameter.opts)

@@ -50,7 +50,9 @@ def one_by_one(estimator, genotypes, template):
 def assert_same(space, template, seed, count, runtime="xnnpack", repeats=(1, 2, 3, 4, 5)):
     genotypes = random_genotypes(space, np.random.default_rng(seed), count, repeats)
     estimator = Estimator(profile(runtime))
-    got = BatchEstimator(profile(runtime), space, template).latencies_ms(genotypes)
+    batch = BatchEstimator(profile(runtime), space, template)
+    assert batch.accuracy == estimator.profile.summary
+    got = batch.latencies_ms(genotypes)
     np.testing.assert_allclose(got, one_by_one(estimator, genotypes, template), rtol=1e-9)
 
 

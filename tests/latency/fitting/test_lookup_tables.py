@@ -1,6 +1,7 @@
 """Look-up tables of ProxylessNAS and Once-for-all: keys, round trips, damage, profiles."""
 
 import csv
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mnasfpn.benchmarks.phones.classifiers import lut_entry
-from mnasfpn.errors import InvalidInput
+from mnasfpn.benchmarks.simulated import simulated_profile
+from mnasfpn.errors import InvalidInput, NotCovered
 from mnasfpn.latency.estimate.estimate import Estimator, estimate
 from mnasfpn.latency.fitting.lookup_tables import (
     lut_from_profile,
@@ -21,7 +23,8 @@ from mnasfpn.latency.fitting.lookup_tables import (
     write_lut,
 )
 
-DATA = Path(__file__).parents[3].parent / "shared" / "data" / "phones"
+SHARED = Path(__file__).parents[3].parent / "shared"
+DATA = SHARED / "data" / "phones"
 KEY = "expanded_conv-input:112x112x16-output:56x56x24-expand:3-kernel:3-stride:2-idskip:0"
 STATISTICS = {"mean": 9.5, "std": 0.25, "count": 982}
 
@@ -35,6 +38,14 @@ statistics = st.fixed_dictionaries(
 )
 
 
+def reported(name):
+    """A file like those of users' reports."""
+    path = SHARED / "fixtures" / "reports" / name
+    if not path.is_file():
+        pytest.skip(f"{path} is not there: users' files are no part of the package")
+    return path
+
+
 def published_entries(name):
     """The rows of a CSV file that holds such a table."""
     path = DATA / name
@@ -42,6 +53,11 @@ def published_entries(name):
         pytest.skip(f"{path} is not there: published look-up tables are no part of the package")
     with path.open(newline="") as file:
         return [lut_entry(row) for row in csv.DictReader(file)]
+
+
+def rounded(entry):
+    """Squared and rooted, a deviation is another in the last digit."""
+    return replace(entry, mean_ms=round(entry.mean_ms, 9), std_ms=round(entry.std_ms, 9))
 
 
 def test_a_key_of_the_published_table():
@@ -87,6 +103,12 @@ def test_tables_survive_the_round_trip(tmp_path):
     write_lut(entries, tmp_path / "lut.yaml")
     assert set(read_lut(tmp_path / "lut.yaml")) == set(entries)
     assert yaml.safe_load((tmp_path / "lut.yaml").read_text())[KEY] == STATISTICS
+    write_lut([entries[0], entries[2]], tmp_path / "without_se.yaml")
+    assert yaml.safe_load((tmp_path / "without_se.yaml").read_text())[KEY] == {
+        "count": 982,
+        "mean": 9.5,
+        "var": 0.0625,
+    }
     with pytest.raises(InvalidInput, match="two rows for 'Conv"):
         write_lut([entries[2], entries[2]], tmp_path / "twice.yaml")
     assert not (tmp_path / "twice.yaml").exists()
@@ -96,7 +118,10 @@ def test_tables_survive_the_round_trip(tmp_path):
 def test_published_tables_survive_the_round_trip(name, tmp_path):
     by_key = {entry.key: entry for entry in published_entries(name)}
     write_lut(by_key.values(), tmp_path / "lut.yaml")
-    assert {entry.key: entry for entry in read_lut(tmp_path / "lut.yaml")} == by_key
+    found = {entry.key: entry for entry in read_lut(tmp_path / "lut.yaml")}
+    assert {key: rounded(entry) for key, entry in found.items()} == {
+        key: rounded(entry) for key, entry in by_key.items()
+    }
 
 
 @pytest.mark.parametrize(
@@ -106,10 +131,17 @@ def test_published_tables_survive_the_round_trip(name, tmp_path):
         ("- 1\n- 2\n", "holds list"),
         ("a: [1\n", "is not YAML"),
         ("!!python/object/apply:os.system ['true']\n", "is not YAML"),
-        (f"{KEY}: 3.0\n", f"'{KEY}' needs numbers for mean, std and count; mean, std, count is"),
+        (f"{KEY}: 3.0\n", f"'{KEY}' needs numbers for mean, std .or var. and count; mean, std, "),
         (f"{KEY}: {{mean: 1.0, count: 3}}\n", f"'{KEY}' needs numbers .* std is missing"),
         (f"{KEY}: {{mean: fast, std: 1, count: 3}}\n", f"'{KEY}' needs numbers .* mean is missing"),
         (f"{KEY}: {{mean: .nan, std: 1, count: 3}}\n", f"'{KEY}' needs numbers .* mean is missing"),
+        (f"{KEY}: {{mean: 1, var: x, count: 3}}\n", f"'{KEY}' needs numbers .* var is missing"),
+        (f"{KEY}: {{mean: 1, var: -1, count: 3}}\n", f"'{KEY}': var must not be negative, got -1"),
+        (
+            f"{KEY}: {{mean: 1, std: 1, count: 3}}\n{KEY}: {{mean: 2, std: 1, count: 3}}\n",
+            f"lut.yaml: '{KEY}' is there 2 times; keep one of them",
+        ),
+        (f"{KEY}: {{mean: 1, std: 1, mean: 2, count: 3}}\n", "'mean' is there 2 times"),
         (f"{KEY}: {{mean: -1, std: 1, count: 3}}\n", f"'{KEY}': mean must be positive"),
         ("12: {mean: 1, std: 1, count: 3}\n", "12 describes no layer"),
         (f"{KEY}-width:2: {{mean: 1, std: 1, count: 3}}\n", "width:2' describes no layer"),
@@ -153,7 +185,8 @@ def test_blocks_as_graphs():
     assert graph["squeeze/conv"].shape == (1, 1, 1, 104)
     assert [layer.op for layer in graph].count("hard_swish") == 2
     assert graph.outputs == ("add",)
-    assert parse_entry("AvgPool2D-input:7x7x8-output:1x1x8", STATISTICS).graph() is None
+    pool = parse_entry("AvgPool2D-input:7x7x8-output:1x1x8", STATISTICS).graph()
+    assert [layer.op for layer in pool] == ["input", "global_average_pool"]
 
 
 def synthetic_table():
@@ -192,16 +225,57 @@ def test_a_profile_of_a_table_estimates_its_blocks():
 
 
 def test_a_table_of_a_profile_and_back():
+    """What was measured comes back as it was, and of other blocks estimates."""
     entries = synthetic_table()
-    profile = profile_from_lut(entries, "law")
-    exported = lut_from_profile(profile, entries)
+    unmeasured = entries[3::4]
+    profile = profile_from_lut([entry for entry in entries if entry not in unmeasured], "law")
+    estimator = Estimator(profile)
+    exported = lut_from_profile(profile, [replace(entry, mean_ms=1.0) for entry in entries])
     assert [entry.key for entry in exported] == [entry.key for entry in entries]
-    assert {entry.count for entry in exported} == {0}
-    again = profile_from_lut(exported, "again")
+    for entry, known in zip(exported, entries, strict=True):
+        if known in unmeasured:
+            assert entry.count == 0
+            assert entry.mean_ms == estimator.estimate(entry.graph()).latency_ms
+        else:
+            assert rounded(entry) == rounded(known)
+    again = profile_from_lut([replace(entry, count=1) for entry in exported], "again")
     one, other = Estimator(profile), Estimator(again)
     for entry in entries[2:]:
         expected = one.estimate(entry.graph()).latency_ms
         assert other.estimate(entry.graph()).latency_ms == pytest.approx(expected, rel=0.02)
+
+
+def test_rows_of_a_table_can_be_added_up() -> None:
+    """What a model costs once, whatever its blocks, is in none of them."""
+    profile = simulated_profile()
+    blocks = [entry for entry in synthetic_table() if entry.layer == "expanded_conv"]
+    estimator = Estimator(profile)
+    for entry in lut_from_profile(profile, blocks):
+        found = estimator.estimate(entry.graph(fuse_relu6=True))
+        assert found.overhead_ms > 0
+        kernels_ms = sum(item.latency_ms for item in found.contributions)
+        assert entry.mean_ms == pytest.approx(kernels_ms)
+        assert entry.std_ms > 0
+
+
+def test_a_block_that_a_profile_does_not_cover_is_named() -> None:
+    block = parse_entry(KEY, STATISTICS)
+    with pytest.raises(NotCovered, match=f"'{KEY}': profile .* knows nothing about"):
+        lut_from_profile(simulated_profile(without="depthwise_conv"), [block])
+
+
+def test_the_published_layout_is_read() -> None:
+    """han-cai/files: variances, where once-for-all has deviations."""
+    entries = read_lut(reported("13-lut-var/mobile_trim_like.yaml"))
+    assert [(entry.mean_ms, entry.std_ms, entry.count) for entry in entries] == [
+        (4.1, 0.5, 900),
+        (9.9, math.sqrt(0.63), 900),
+    ]
+
+
+def test_a_key_that_is_there_twice_is_named() -> None:
+    with pytest.raises(InvalidInput, match="'Conv-input:224x224x3-output:112x112x32' is there 2"):
+        read_lut(reported("14-lut-duplicate/twice.yaml"))
 
 
 def test_the_published_pixel_1_table_as_a_profile():
