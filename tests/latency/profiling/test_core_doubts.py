@@ -35,7 +35,7 @@ def test_doubts_are_in_the_profile_and_what_was_not_pinned_is_unstable(
     tiny_plan, synthetic, protocol, tmp_path: Path, unpinned: str
 ) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
-        device = OnDoubtfulCores(synthetic(tiny_plan), unpinned)
+        device = OnDoubtfulCores(synthetic(), unpinned)
         profile = profile_device(Session(device, store, protocol), tiny_plan)
     save_profile(profile, tmp_path / "p.json")
     again = load_profile(tmp_path / "p.json")

@@ -166,7 +166,7 @@ def test_rows_and_heads_say_why_they_are_unstable(
         profile = profile_device(Session(device, store, protocol), tiny_plan)
     pools = [row for row in profile.table if Kernel.parse(row.kernel).op == "max_pool"]
     assert pools
-    assert all("apart" in " ".join(row.reasons) for row in pools)
+    assert all("the centre of" in " ".join(row.reasons) for row in pools)
     assert all(row.reasons == () for row in profile.table if row not in pools)
     assert profile.unstable_shares["kernels"] == len(pools) / len(profile.table)
     estimator = Estimator(fit(profile))

@@ -61,6 +61,9 @@ OLD_ROW = (
 )
 
 
+CONV = run_key("conv", digest(b"its file"))
+
+
 @pytest.mark.parametrize(
     "listed",
     [
@@ -73,16 +76,16 @@ def test_runs_of_before_are_found_and_new_ones_join_them(tmp_path: Path, listed:
     now = replace(DEVICE, unit="0a1b2c3d4e5f")
     path = tmp_path / "m.db"
     with MeasurementStore(path) as store:
-        store.append(DEVICE, "conv", RUN)
+        store.append(DEVICE, CONV, RUN)
     with sqlite3.connect(path) as database:
         database.execute("UPDATE device SET info = ?", (OLD_ROW % listed,))
     database.close()
     with MeasurementStore(path) as store:
-        assert store.runs(now) == {"conv": (RUN,)}
-        store.append(now, "conv", replace(RUN, round=3))
-        assert [run.round for run in store.runs(now)["conv"]] == [2, 3]
+        assert store.runs(now) == {CONV: (RUN,)}
+        store.append(now, CONV, replace(RUN, round=3))
+        assert [run.round for run in store.runs(now)[CONV]] == [2, 3]
     with MeasurementStore(path) as store:
-        assert [run.round for run in store.runs(now)["conv"]] == [2, 3]
+        assert [run.round for run in store.runs(now)[CONV]] == [2, 3]
         assert store.device_s(now, ("conv",)) > 0
 
 
