@@ -11,7 +11,7 @@ import pytest
 
 from mnasfpn.errors import NotCovered
 from mnasfpn.latency.estimate.estimate import Estimator, estimate
-from mnasfpn.latency.kernels.cache_traffic import cold_megabytes, family
+from mnasfpn.latency.kernels.cache_traffic import cold_megabytes
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.profile.calibration import Calibration, FamilyCalibration
 from mnasfpn.latency.profile.device_profile import DeviceProfile, save_profile
@@ -90,7 +90,7 @@ def test_an_estimate_is_the_sum_it_says_it_is(fitted: DeviceProfile) -> None:
     for kernel in plan.kernels:
         alone_us = table[kernel.signature].latency_us
         net_us = max(alone_us - fitted.dispatch_us, 0.05 * alone_us)
-        known = calibration.families[family(kernel)]
+        known = calibration.families[kernel.dtype]
         prices = (known.tensors_us_per_mb, known.weights_us_per_mb, known.windows_us_per_mb)
         warm_us += known.factor * net_us
         cold_us += float(np.dot(prices, cold_megabytes(kernel)))

@@ -1,0 +1,431 @@
+"""``python -m mnasfpn.benchmarks.ablation PROFILE... --loaded PROFILE...``: which law pays.
+
+From kernels measured alone to whole models lead plain laws and rich ones. Each is fitted to the
+calibration heads of profiles of this PC and predicts their held-out heads. Next to the error stands
+how much larger it is than the best law's, with an interval: profiles are resampled, and heads in
+them, the same for both laws. The default is the simplest law that is not significantly worse.
+
+Profiles made by version 0.1.0 with ``--operators yes`` also hold what every kernel of a calibration
+head took inside it. With them each law is fitted once more, its coefficients of kernels drawn
+towards what the operators say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from ..cli.console import command, progress
+from ..latency.estimate.estimate import uncalibrated
+from ..latency.fitting.calibration_fit import RIDGE
+from ..latency.fitting.fit import fit_regressions
+from ..latency.fitting.held_out import Chosen, every_fifth, held_out
+from ..latency.fitting.robust_least_squares import robust_least_squares
+from ..latency.kernels.cache_traffic import MEGABYTE, cold_megabytes, family
+from ..latency.kernels.execution import ExecutionPlan, execution_plan
+from ..latency.kernels.features import Matrix
+from ..latency.kernels.kernel import Kernel
+from ..latency.kernels.runtimes import runtime_named
+from ..latency.profile.calibration import settled_us
+from ..latency.profile.device_profile import DeviceProfile, MeasuredHead, load_profile
+from ..latency.profile.table import look_up_table
+from ..latency.profiling.head_graph import head_graph
+from ..storage.atomic import write_atomically
+
+OUT = Path(__file__).parent / "results"
+RESAMPLES = 4000
+CONFIDENCE = 0.95
+SETTLINGS_US = (0.0, 1e3, 2e3, 4e3, 6e3, 10e3)  # tried where a law has one
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # tried where coefficients are drawn somewhere
+STEP_NOISE_US = 2.0  # of an operator profile, in whole microseconds with an event around each
+
+
+@dataclass(frozen=True)
+class Law:
+    """A way from kernels to models.
+
+    Args:
+        factors: on the latency alone: none, one, or one of each family of kernels.
+        prices: terms of a kernel that have a price per megabyte: of tensors, weights and windows.
+        own_prices: of each family, not of all kernels alike.
+        overheads: intercept, delegate partitions and what crosses them.
+        settling: whether prices are paid in part, the less the faster the model is.
+        operators: whether coefficients of kernels are drawn to what operator profiles say.
+    """
+
+    name: str
+    factors: str = "one"
+    prices: tuple[int, ...] = ()
+    own_prices: bool = False
+    overheads: bool = False
+    settling: bool = False
+    operators: bool = False
+
+    @property
+    def choices(self) -> list[tuple[float, float]]:
+        """(settling in microseconds, strength) to be chosen between."""
+        return [
+            (settling, strength)
+            for settling in (SETTLINGS_US if self.settling else (0.0,))
+            for strength in (STRENGTHS if self.drawn else (RIDGE,))
+        ]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether coefficients are drawn somewhere, how strongly a fifth left out has to say."""
+        return self.factors == "family" or self.operators
+
+
+TENSORS, WEIGHTS, WINDOWS = 1, 2, 3
+ALL = (TENSORS, WEIGHTS, WINDOWS)
+TWO = (TENSORS, WEIGHTS)
+FITTED = (
+    Law("one factor"),
+    Law("one factor, overheads", overheads=True),
+    Law("one factor, weights", prices=(WEIGHTS,)),
+    Law("one factor, weights, overheads", prices=(WEIGHTS,), overheads=True),
+    Law("one factor, weights, settling", prices=(WEIGHTS,), settling=True),
+    Law("one factor, tensors, weights, settling", prices=TWO, settling=True),
+    Law("one factor, tensors, weights, overheads, settling", "one", TWO, False, True, True),
+    Law("one factor, all prices, overheads, settling", "one", ALL, False, True, True),
+    Law("a factor of each family, weights, overheads", "family", (WEIGHTS,), False, True),
+    Law("warm and cold: each family its own, overheads, settling", "family", ALL, True, True, True),
+)
+#: From the simplest to the richest.
+LAWS = (
+    Law("plain sum", "none"),
+    *(law for each in FITTED for law in (each, replace(each, operators=True))),
+)
+
+
+@dataclass(frozen=True)
+class Models:
+    """n measured models, K families.
+
+    Args:
+        latency_us: [n].
+        families: [n, K, 4]: sums over kernels of the latency alone, and megabytes.
+        overheads: [n, 3].
+        steps: of each model: the same of single kernels, [m, K, 4], and what they took in it, [m].
+    """
+
+    latency_us: Matrix
+    families: Matrix
+    overheads: Matrix
+    steps: tuple[tuple[Matrix, Matrix], ...]
+
+    def only(self, chosen: Chosen) -> Models:
+        return Models(
+            self.latency_us[chosen],
+            self.families[chosen],
+            self.overheads[chosen],
+            tuple(self.steps[i] for i in chosen),
+        )
+
+
+def terms(law: Law, families: Matrix, overheads: Matrix) -> tuple[Matrix, Matrix, Matrix]:
+    """[n, ...] of a law's factors, prices and overheads."""
+    factors, prices = families[..., :1], families[..., list(law.prices)]
+    if law.factors != "family":
+        factors = factors.sum(axis=1, keepdims=True)
+    if not law.own_prices:
+        prices = prices.sum(axis=1, keepdims=True)
+    count = len(families)
+    flat = factors.reshape(count, -1), prices.reshape(count, -1)
+    return *flat, overheads if law.overheads else overheads[:, :0]
+
+
+def predict(law: Law, models: Models, fitted: tuple[float, Matrix]) -> Matrix:
+    """[n], microseconds."""
+    settling_us, coefficients = fitted
+    factors, prices, overheads = terms(law, models.families, models.overheads)
+    own, cold, shared = np.split(coefficients, np.cumsum([factors.shape[1], prices.shape[1]]))
+    return settled_us(factors @ own + overheads @ shared, prices @ cold, settling_us)
+
+
+def fit(law: Law, models: Models) -> tuple[float, Matrix]:
+    """Settling and coefficients."""
+    if law.factors == "none":
+        return 0.0, np.ones(1)
+    everything = np.arange(len(models.latency_us))
+    splits = list(every_fifth(len(everything))) if law.drawn else [(everything, everything)]
+
+    def off(choice: tuple[float, float]) -> float:
+        predicted_us = held_out(
+            splits,
+            lambda kept, left: predict(
+                law, models.only(left), (choice[0], _solve(law, models.only(kept), *choice))
+            ),
+        )
+        return float(np.abs(predicted_us / models.latency_us - 1).mean())
+
+    best = min(law.choices, key=off)
+    return best[0], _solve(law, models, *best)
+
+
+def _solve(law: Law, models: Models, settling_us: float, strength: float) -> Matrix:
+    factors, prices, overheads = terms(law, models.families, models.overheads)
+    paid = models.latency_us / (models.latency_us + settling_us)
+    design = np.hstack([factors, prices * paid[:, None], overheads])
+    typical = (design / models.latency_us[:, None]).mean(axis=0)
+    target = np.zeros(design.shape[1])
+    target[: factors.shape[1]] = 1.0
+    pull = RIDGE * typical
+    if law.factors == "family":
+        pull[: factors.shape[1]] = strength
+    if law.operators:
+        of_kernels = factors.shape[1] + prices.shape[1]
+        target[:of_kernels] = _of_steps(law, models, settling_us)
+        pull[: factors.shape[1]] = strength
+        pull[factors.shape[1] : of_kernels] = strength * typical[factors.shape[1] : of_kernels]
+    return robust_least_squares(design, models.latency_us, models.latency_us, pull, target)
+
+
+def _of_steps(law: Law, models: Models, settling_us: float) -> Matrix:
+    """Factors and prices as operators alone have them."""
+    families, wanted_us = (np.concatenate(each) for each in zip(*models.steps, strict=True))
+    latency_us = np.repeat(models.latency_us, [len(us) for _, us in models.steps])
+    factors, prices, _ = terms(law, families, np.zeros((len(families), 0)))
+    design = np.hstack([factors, prices * (latency_us / (latency_us + settling_us))[:, None]])
+    return robust_least_squares(design, wanted_us, np.sqrt(wanted_us + STEP_NOISE_US))
+
+
+@dataclass(frozen=True)
+class Campaign:
+    """One profile: what laws are fitted to, and what they are tested on."""
+
+    seed: int
+    condition: str
+    calibration: Models
+    validation: Models
+    sigma: float
+    unstable: float
+
+
+def campaign(path: Path, condition: str) -> Campaign:
+    profile = load_profile(path)
+    heads = json.loads(path.read_text())["heads"]
+    steps_us = {head["name"]: head.get("steps_us", ()) for head in heads}
+    regressors = {kind: each.regressor for kind, each in fit_regressions(profile).items()}
+    profile = replace(profile, regressors=regressors)
+    plans = {head.name: _plan(profile, head) for head in profile.heads}
+    names = sorted({family(kernel) for plan in plans.values() for kernel in plan.kernels})
+    validation = profile.heads_for("validation")
+    twice = [(each.repeat_ms, each.latency_ms) for each in validation if each.repeat_ms]
+    first, second = np.asarray(twice).T
+    return Campaign(
+        profile.campaign.seed,
+        condition,
+        _models(profile, profile.heads_for("calibration"), plans, names, steps_us),
+        _models(profile, validation, plans, names, {}),
+        rms(second / first - 1) / np.sqrt(2),
+        profile.campaign.unstable,
+    )
+
+
+def _plan(profile: DeviceProfile, head: MeasuredHead) -> ExecutionPlan:
+    graph = head_graph(head.genotype, head.channels, head.input_size)
+    return execution_plan(graph, runtime_named(profile.runtime))
+
+
+def _models(
+    profile: DeviceProfile,
+    heads: Sequence[MeasuredHead],
+    plans: dict[str, ExecutionPlan],
+    names: list[str],
+    steps_us: dict[str, Sequence[float]],
+) -> Models:
+    table = look_up_table(profile.table)
+    families, overheads, steps = [], [], []
+    for head in heads:
+        plan = plans[head.name]
+        each = np.zeros((len(plan.kernels), len(names), 4))
+        for step, kernel in zip(each, plan.kernels, strict=True):
+            step[names.index(family(kernel))] = _kernel_terms(profile, table, kernel)
+        families.append(each.sum(axis=0))
+        partitions = plan.delegate_partitions
+        crossing = sum(partition.bytes_in + partition.bytes_out for partition in partitions)
+        overheads.append((1.0, len(partitions), crossing / MEGABYTE))
+        wanted_us = np.asarray(steps_us.get(head.name, ()), dtype=float)
+        steps.append((each[: len(wanted_us)], wanted_us))
+    latency_us = np.asarray([1e3 * head.latency_ms for head in heads])
+    return Models(latency_us, np.asarray(families), np.asarray(overheads), tuple(steps))
+
+
+def _kernel_terms(profile: DeviceProfile, table: Any, kernel: Kernel) -> tuple[float, ...]:
+    found = uncalibrated(profile, table, kernel)
+    assert found is not None  # heads are of the space that was measured
+    return found[0], *cold_megabytes(kernel)
+
+
+def rms(values: Matrix) -> float:
+    return float(np.sqrt((values**2).mean()))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One law.
+
+    Args:
+        rmspe: of held-out heads, by campaign.
+        ratio, low, high: of its error to the best law's, and the interval of that.
+    """
+
+    law: Law
+    rmspe: tuple[float, ...]
+    ratio: float
+    low: float
+    high: float
+
+    @property
+    def worse(self) -> bool:
+        """Whether it is significantly worse than the best."""
+        return self.low > 1
+
+
+def compare(errors: dict[Law, list[Matrix]], conditions: Sequence[str], seed: int = 0) -> list[Row]:
+    """Rows of laws.
+
+    Args:
+        errors: law -> of each campaign, relative errors of its held-out heads, in one order.
+        conditions: of the campaigns, which are resampled among those of the same.
+    """
+    found = {law: [rms(each) for each in its] for law, its in errors.items()}
+    best = min(found, key=lambda law: float(np.log(found[law]).mean()))
+    rng = np.random.default_rng(seed)
+    logs: dict[Law, list[float]] = {law: [] for law in errors}
+    for _ in range(RESAMPLES):
+        drawn = _resample(rng, errors[best], conditions)
+        for law, its in errors.items():
+            mean = np.mean([np.log(rms(its[i][heads])) for i, heads in drawn])
+            logs[law].append(float(mean))
+    tail = (1 - CONFIDENCE) / 2
+    rows = []
+    for law, rmspe in found.items():
+        difference = np.asarray(logs[law]) - np.asarray(logs[best])
+        low, high = np.exp(np.quantile(difference, (tail, 1 - tail)))
+        ratio = float(np.exp((np.log(rmspe) - np.log(found[best])).mean()))
+        rows.append(Row(law, tuple(rmspe), ratio, float(low), float(high)))
+    return rows
+
+
+def _resample(
+    rng: np.random.Generator, errors: list[Matrix], conditions: Sequence[str]
+) -> list[tuple[int, Chosen]]:
+    """(campaign, its heads) as often as there are campaigns."""
+    drawn = []
+    for condition in sorted(set(conditions)):
+        its = [i for i, each in enumerate(conditions) if each == condition]
+        for i in rng.choice(its, len(its)):
+            drawn.append((int(i), rng.integers(0, len(errors[i]), len(errors[i]))))
+    return drawn
+
+
+def simplest(rows: Sequence[Row]) -> Row:
+    """The first that is not significantly worse than the best; rows from simple to rich."""
+    return next(row for row in rows if not row.worse)
+
+
+def errors_of(law: Law, each: Campaign) -> Matrix:
+    """Relative errors of the held-out heads."""
+    fitted = fit(law, each.calibration)
+    return predict(law, each.validation, fitted) / each.validation.latency_us - 1
+
+
+def markdown(rows: Sequence[Row], campaigns: Sequence[Campaign], device: str) -> str:
+    chosen = simplest(rows)
+    lines = [
+        "# Which law leads from kernels to models",
+        "",
+        f"Provenance: measured, on one pinned core of {device}. Every campaign has the kernels of "
+        f"the MnasFPN space, {len(campaigns[0].calibration.latency_us)} heads to fit laws to "
+        f"and {len(campaigns[0].validation.latency_us)} others, drawn uniformly, that are "
+        "predicted. While the loaded ones were measured, another program kept the pinned core "
+        "busy. Sigma is what one measurement is off by (of two of the same head, the RMS relative "
+        "difference over the square root of 2): it is in every error.",
+        "",
+        "| campaign | condition | sigma | UNSTABLE | fastest and slowest held-out head |",
+        "|---|---|---|---|---|",
+    ]
+    for each in campaigns:
+        low, high = each.validation.latency_us.min() / 1e3, each.validation.latency_us.max() / 1e3
+        lines.append(
+            f"| seed {each.seed} | {each.condition} | {each.sigma:.1%} | {each.unstable:.1%} | "
+            f"{low:.1f} and {high:.1f} ms |"
+        )
+    seeds = " | ".join(f"{each.condition} {each.seed}" for each in campaigns)
+    lines += [
+        "",
+        "RMSPE of the held-out heads by campaign; the error over the best law's, all campaigns "
+        f"together, with its {CONFIDENCE:.0%} interval ({RESAMPLES} resamples of campaigns and of "
+        "their heads, in pairs). From the simplest law to the richest; with operators: "
+        "coefficients of kernels are drawn to what operator profiles of the heads say.",
+        "",
+        f"| law | {seeds} | over the best | significantly worse |",
+        "|---|" + "---|" * (len(campaigns) + 2),
+    ]
+    for row in rows:
+        name = row.law.name + (", with operators" if row.law.operators else "")
+        errors = " | ".join(f"{each:.1%}" for each in row.rmspe)
+        lines.append(
+            f"| {f'**{name}**' if row is chosen else name} | {errors} | {row.ratio:.2f} "
+            f"[{row.low:.2f}, {row.high:.2f}] | {'yes' if row.worse else 'no'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _condition(quiet: Iterable[Path], loaded: Iterable[Path]) -> list[tuple[Path, str]]:
+    return [*((path, "quiet") for path in quiet), *((path, "loaded") for path in loaded)]
+
+
+PROFILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@command
+@click.argument("profiles", nargs=-1, required=True, type=PROFILE)
+@click.option("--loaded", multiple=True, type=PROFILE, help="One of a busy machine; repeatable.")
+@click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
+def main(
+    profiles: tuple[Path, ...], loaded: tuple[Path, ...], out: Path, as_json: bool
+) -> dict[str, object]:
+    """Laws from kernels to models, fitted and compared on profiles of this PC."""
+    wanted = _condition(profiles, loaded)
+    campaigns = [campaign(path, condition) for path, condition in wanted]
+    by_operator = all(len(us) for each in campaigns for _, us in each.calibration.steps)
+    laws = [law for law in LAWS if by_operator or not law.operators]
+    errors: dict[Law, list[Matrix]] = {}
+    with progress("fitting laws", quiet=as_json) as watch:
+        for number, law in enumerate(laws, start=1):
+            errors[law] = [errors_of(law, each) for each in campaigns]
+            watch(number, len(laws), law.name)
+    rows = compare(errors, [each.condition for each in campaigns])
+    text = markdown(rows, campaigns, load_profile(wanted[0][0]).device.soc)
+    result: dict[str, object] = {
+        "provenance": "measured",
+        "campaigns": [
+            {
+                "seed": each.seed,
+                "condition": each.condition,
+                "sigma": each.sigma,
+                "unstable": each.unstable,
+            }
+            for each in campaigns
+        ],
+        "laws": [{**asdict(row), "significantly_worse": row.worse} for row in rows],
+        "chosen": asdict(simplest(rows).law),
+    }
+    write_atomically(out / "ablation.json", json.dumps(result, indent=1) + "\n")
+    write_atomically(out / "ablation.md", text)
+    if not as_json:
+        click.echo(text)
+    return result
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m mnasfpn.benchmarks.ablation")
