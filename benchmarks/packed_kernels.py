@@ -68,7 +68,7 @@ def judged(fitted: DeviceProfile, plan: ProfilingPlan, store: MeasurementStore) 
         plan: only its kernels and how they were measured are looked at.
     """
     assert fitted.validation
-    files = [packed.key for packed in plan.packs] or [each.signature for each in plan.kernels]
+    files = [packed.name for packed in plan.packs] or [each.signature for each in plan.kernels]
     name = "packed" if plan.packed else "one file each"
     seconds = store.device_s(fitted.device, frozenset(files))
     return Way(name, len(files), seconds, fitted.validation)

@@ -8,6 +8,7 @@ worth.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from ..report.summary import validation_rows
 from ..storage.atomic import write_atomically
 
 OUT = Path(__file__).parent / "results"
-MOST_OF_FLOOR = 2.0  # of a prediction's error
+MOST_OF_REPEAT = 2.0  # a prediction's error, over that of a second measurement
 
 
 def variants(profile: DeviceProfile) -> dict[str, Agreement]:
@@ -70,7 +71,7 @@ def markdown(profile: DeviceProfile, found: dict[str, Agreement]) -> str:
     assert validation is not None
     assert validation.noise_floor is not None
     device = profile.device
-    error, floor = validation.accuracy.rmspe.value, validation.noise_floor.rmspe.value
+    error, repeat = validation.accuracy.rmspe.value, validation.noise_floor.rmspe.value
     lines = [
         "# How well a PC's latencies are predicted",
         "",
@@ -81,10 +82,12 @@ def markdown(profile: DeviceProfile, found: dict[str, Agreement]) -> str:
         f"twice; seed {profile.campaign.seed}. {profile.campaign.unstable:.1%} of the "
         "measurements are UNSTABLE.",
         "",
-        f"The error (RMSPE) is {error / floor:.2f} times the noise floor (bar: {MOST_OF_FLOOR:g}; "
-        f"{'met' if error <= MOST_OF_FLOOR * floor else 'NOT met'}).",
+        f"The error (RMSPE) is {error / repeat:.2f} times that of measuring again (bar: "
+        f"{MOST_OF_REPEAT:g}; {'met' if error <= MOST_OF_REPEAT * repeat else 'NOT met'}). Two "
+        "measurements differ by the noise of both; a perfect prediction would be at "
+        f"{math.sqrt(0.5):.2f}.",
         "",
-        "| figure | prediction | 95 % interval | measured again (noise floor) |",
+        "| figure | prediction | 95 % interval | measured again |",
         "|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in validation_rows(validation)),
         "",

@@ -102,6 +102,16 @@ def say(text: str, style: str = "") -> None:
     stdout().print(text, style=style, markup=False, soft_wrap=True)
 
 
+def say_unused(runs: int) -> None:
+    """That a store has runs that are not used, if it has: they are measured again."""
+    if runs:
+        say(
+            f"the store has {runs} runs of this device from before 0.2, which do not say what file "
+            "was measured: they are kept and not used, and what they measured is measured anew",
+            "yellow",
+        )
+
+
 def print_table(
     title: str,
     columns: Sequence[str],

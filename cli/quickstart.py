@@ -25,6 +25,7 @@ from ..models.published import published
 from ..models.space import MNASFPN, Space
 from ..models.training.recipes import RECIPES, Recipe
 from ..report.content import Shipped, write_report
+from ..report.summary import unstable_warning
 from ..search.detector_search import search
 from ..search.detector_task import DETECTOR, DetectorTask, scorer
 from ..search.proxy.preparation import prepare_proxy
@@ -33,7 +34,7 @@ from ..search.proxy.task import BACKBONE
 from ..search.search_request import SearchRequest
 from ..search.study import Study, StudyPlan, Trial
 from ..storage.atomic import write_atomically
-from .console import progress, say
+from .console import progress, say, say_unused
 
 if TYPE_CHECKING:
     from ..models.export.convert import Precision
@@ -128,7 +129,8 @@ def run_quickstart(out: Path, seed: int, quiet: bool, size: Size = FULL) -> dict
         "folder": str(out),
         "seconds": seconds,
         "r2": validation.accuracy.r2.value,
-        "noise_floor_r2": validation.noise_floor.r2.value if validation.noise_floor else None,
+        "repeat_r2": validation.noise_floor.r2.value if validation.noise_floor else None,
+        "unstable_share": profile.unstable_shares,
         "best_trial": best.number,
         "shipped": [asdict(item) for item in shipped],
         "report": str(folder.report),
@@ -155,10 +157,12 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
     ):
         protocol = quick(HOST_PROTOCOL)
         session = Session(HostDevice(), store, protocol, seed=seed, progress=report)
+        if not quiet:
+            say_unused(session.runs_without_digest)
         measured = profile_device(session, plan)
     with progress("2/6 fit, validate ", quiet=quiet) as report:
         fitted = fit(measured)
-        report(1, 1, str(fitted.validation))
+        report(1, 1, fitted.summary)
     save_profile(fitted, folder.profile)
     return fitted
 
@@ -301,7 +305,10 @@ def _print_summary(
     folder: Folder, profile: DeviceProfile, shipped: Sequence[Shipped], seconds: float
 ) -> None:
     say(f"\nDone in {seconds / 60:.1f} minutes.", "bold")
-    say(str(profile.validation))
+    say(profile.summary)
+    warning = unstable_warning(profile, "mnasfpn quickstart --out ANOTHER_FOLDER")
+    if warning:
+        say(warning, "yellow")
     for item in shipped:
         predicted = f"{item.predicted_ms[0]:.2f} ms" if item.predicted_ms else "not covered"
         measured = "not measured" if item.measured_ms is None else f"{item.measured_ms:.2f} ms"

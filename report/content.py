@@ -20,7 +20,7 @@ from ..search.study import Study, Trial
 from ..storage.atomic import write_atomically
 from . import plots
 from .page import HtmlTable, Section, render
-from .summary import validation_rows
+from .summary import unstable_warning, validation_rows
 
 PROVENANCE_WARNING = {
     "simulated": "These latencies come from a simulated device. They say nothing about the "
@@ -87,6 +87,7 @@ def write_report(
         "kernels measured": str(len(profile.table)),
         "R2 on held-out models": f"{validation.accuracy.r2.value:.4f}" if validation else "none",
         "held-out models": str(validation.accuracy.models) if validation else "0",
+        "UNSTABLE": profile.unstable or "not said",
     }
     page = render(
         "Latency and search report",
@@ -98,7 +99,11 @@ def write_report(
 
 
 def _accuracy(profile: DeviceProfile) -> Section:
-    warning = PROVENANCE_WARNING.get(profile.provenance, "")
+    warnings = (
+        PROVENANCE_WARNING.get(profile.provenance, ""),
+        unstable_warning(profile, "`mnasfpn profile`, as it was made, then `mnasfpn fit`"),
+    )
+    warning = " ".join(filter(None, warnings))
     validation = profile.validation
     if validation is None:
         return Section(
@@ -117,10 +122,10 @@ def _accuracy(profile: DeviceProfile) -> Section:
         "Every point is a model that was used for nothing but this comparison; bars are stated "
         "intervals."
     )
-    columns = ("figure", "prediction", "95 % interval", "measured again (noise floor)")
+    columns = ("figure", "prediction", "95 % interval", "measured again")
     return Section(
         "How good are the predictions?",
-        (str(validation),),
+        (profile.summary,),
         ((svg, caption),),
         (HtmlTable(columns, tuple(validation_rows(validation))),),
         warning,
@@ -205,10 +210,11 @@ def _breakdown(estimator: Estimator, detectors: dict[str, Detector]) -> Section:
             f"{value.latency_ms:.2f}",
             f"{value.low_ms:.2f} to {value.high_ms:.2f}",
             ", ".join(f"{source} {ms:.1f}" for source, ms in value.by_source_ms.items()),
+            value.stands_on,
         )
         for name, value in found.items()
     )
-    summary = HtmlTable(("model", "ms", f"interval ({value.coverage:.0%})", "ms known from"), rows)
+    columns = ("model", "ms", f"interval ({value.coverage:.0%})", "ms known from", "stands on")
     return Section(
         "Where does the time go?",
         (
@@ -220,7 +226,7 @@ def _breakdown(estimator: Estimator, detectors: dict[str, Detector]) -> Section:
             ),
         ),
         ((svg, caption),),
-        (summary, _costliest(value)),
+        (HtmlTable(columns, rows), _costliest(value)),
     )
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..latency.fitting.accuracy import share
+from ..latency.profile.device_profile import DeviceProfile
 from ..latency.profile.validation import Figure, Validation
+
+#: Share of UNSTABLE measurements from which on figures say more of the noise than of the device.
+MOST_UNSTABLE = 0.2
 
 SummaryRow = tuple[str, str, str, str]
 Write = Callable[[float], str]
@@ -31,6 +35,23 @@ FIGURES: dict[str, tuple[str, Write]] = {
     "kendall_tau": ("Kendall tau", _decimal),
     "spearman": ("Spearman", _decimal),
 }
+
+
+def unstable_warning(profile: DeviceProfile, again: str) -> str:
+    """What to do about a profile that is too noisy; empty if it is not.
+
+    Args:
+        again: how it is measured again.
+    """
+    shares = profile.unstable_shares
+    bad = [f"{share:.0%} of {name}" for name, share in shares.items() if share > MOST_UNSTABLE]
+    if not bad:
+        return ""
+    return (
+        f"{' and '.join(bad)} are UNSTABLE (more than {MOST_UNSTABLE:.0%}): these figures and the "
+        "estimates are as uncertain as the measurements. Make the device quiet (a PC: no other "
+        f"programs at work; a phone: cool, and left alone), then measure again: {again}"
+    )
 
 
 def validation_rows(validation: Validation) -> list[SummaryRow]:

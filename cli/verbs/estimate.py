@@ -35,7 +35,10 @@ def estimate(model: str, profile: str, layers: bool, strict: bool, as_json: bool
         raise InvalidInput(f"{model} holds no model; expected one JSON object on each line")
     if not as_json:
         _print(found, layers)
-    return {"estimates": {name: _as_object(value, layers) for name, value in found.items()}}
+    return {
+        "estimates": {name: _as_object(value, layers) for name, value in found.items()},
+        "unstable_share": estimator.profile.unstable_shares,
+    }
 
 
 def _print(found: dict[str, LatencyEstimate], layers: bool) -> None:
@@ -47,6 +50,7 @@ def _print(found: dict[str, LatencyEstimate], layers: bool) -> None:
             "bold",
         )
         say(f"  {_parts(value)} ms")
+        say(f"  from {value.stands_on}", "yellow" if value.unstable_rows else "")
         if value.uncovered:
             say(
                 f"  the profile knows {value.covered_layers:.1%} of the layers and "
@@ -76,6 +80,8 @@ def _as_object(value: LatencyEstimate, layers: bool) -> dict[str, Any]:
         "high_ms": value.high_ms,
         "coverage": value.coverage,
         "provenance": value.provenance,
+        "rows": value.rows,
+        "unstable_rows": value.unstable_rows,
         "accuracy": value.accuracy,
         "by_part_ms": value.by_part_ms,
         "by_source_ms": value.by_source_ms,

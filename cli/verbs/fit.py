@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..console import command, print_table
+from ..console import command, print_table, say
 from ..options import FILE
 
 if TYPE_CHECKING:
@@ -24,12 +24,24 @@ def fit(profile: Path, as_json: bool) -> Any:
     """
     from ...latency.fitting.fit import fit as fit_profile
     from ...latency.profile.device_profile import load_profile, save_profile
+    from ...report.summary import unstable_warning
 
     fitted = fit_profile(load_profile(profile))
     save_profile(fitted, profile)
+    warning = unstable_warning(
+        fitted, f"the same `mnasfpn profile ... --out {profile}`, then `mnasfpn fit {profile}`"
+    )
     if not as_json:
         _print(fitted)
-    return {"profile": str(profile), "validation": fitted.validation}
+        say(fitted.summary)
+        if warning:
+            say(warning, "yellow")
+    return {
+        "profile": str(profile),
+        "validation": fitted.validation,
+        "unstable_share": fitted.unstable_shares,
+        "warning": warning,
+    }
 
 
 def _print(fitted: DeviceProfile) -> None:
@@ -39,7 +51,7 @@ def _print(fitted: DeviceProfile) -> None:
     print_table(
         f"{fitted.validation.accuracy.models} held-out heads, {fitted.provenance} on "
         f"{fitted.device.soc}",
-        ("figure", "prediction", "95 % interval", "measured again (noise floor)"),
+        ("figure", "prediction", "95 % interval", "measured again"),
         validation_rows(fitted.validation),
         words=("figure", "95 % interval"),
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import options
-from ..console import command, print_table
+from ..console import command, print_table, say
 
 if TYPE_CHECKING:
     from ...search.finalists import Finalist
@@ -26,7 +26,10 @@ def frontier(
     study: Path, at: str | None, repeats: str, profile: str | None, out: Path | None, as_json: bool
 ) -> Any:
     """The Pareto frontier of a study, and its finalists."""
+    from ...latency.profiles import open_profile
+    from ...search.detector_task import DetectorTask
     from ...search.finalists import shortlist, write_finalists
+    from ...search.study import Study
 
     found, chosen = shortlist(
         study,
@@ -36,10 +39,14 @@ def frontier(
     )
     if out:
         write_finalists(chosen, out)
+    with Study(study) as store:
+        accuracy = open_profile(profile or DetectorTask.of(store.plan).profile).summary
     if not as_json:
         print_frontier(found)
         _print_finalists(chosen, out)
+        say(f"profile: {accuracy}")
     return {
+        "accuracy": accuracy,
         "frontier": [row.to_json() for row in found],
         "finalists": [
             {"trial": f.trial, "repeats": f.repeats, "latency_ms": f.latency_ms} for f in chosen

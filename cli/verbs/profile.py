@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .. import options
-from ..console import command, progress, say
+from ..console import command, progress, say, say_unused
 
 if TYPE_CHECKING:
     from ...latency.profile.device_profile import DeviceProfile
@@ -75,6 +75,9 @@ def profile(
         progress(f"profiling {device}", quiet=as_json) as report,
     ):
         session = Session(target, runs, seed=plan.seed, runtime=plan.runtime, progress=report)
+        unused = session.runs_without_digest
+        if not as_json:
+            say_unused(unused)
         result = profile_device(session, plan)
     save_profile(result, out)
     if not as_json:
@@ -85,7 +88,8 @@ def profile(
         "provenance": result.provenance,
         "kernels": len(result.table),
         "heads": len(result.heads),
-        "unstable_share": result.campaign.unstable,
+        "unstable_share": result.unstable_shares,
+        "runs_without_digest": unused,
         "failed": result.campaign.failed,
     }
 
@@ -93,8 +97,7 @@ def profile(
 def _print(profile: DeviceProfile, path: Path) -> None:
     say(
         f"{path}: {len(profile.table)} kernels and {len(profile.heads)} heads "
-        f"{profile.provenance} on {profile.device.soc}, {profile.campaign.unstable:.0%} of them "
-        "UNSTABLE"
+        f"{profile.provenance} on {profile.device.soc}; UNSTABLE: {profile.unstable}"
     )
     failed = profile.campaign.failed
     if failed:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from .. import options
-from ..console import command, progress
+from ..console import command, progress, say
 from .frontier import print_frontier
 
 
@@ -27,12 +27,19 @@ def search(as_json: bool, **asked: Any) -> Any:
 
     The same command goes on where it was stopped.
     """
+    from ...latency.profiles import open_profile
     from ...search.detector_search import search as run
     from ...search.search_request import SearchRequest
 
     request = SearchRequest(**asked)
     with progress(f"{request.controller} search", quiet=as_json) as report:
         found = run(request, report)
+    accuracy = open_profile(request.profile).summary
     if not as_json:
         print_frontier(found)
-    return {"study": str(request.study), "frontier": [row.to_json() for row in found]}
+        say(f"profile: {accuracy}")
+    return {
+        "study": str(request.study),
+        "accuracy": accuracy,
+        "frontier": [row.to_json() for row in found],
+    }

@@ -40,6 +40,10 @@ class BatchEstimator:
         template: a detector whose backbone and predictor the cells come between, or features that
             they stand on alone.
 
+    Attributes:
+        accuracy: one line about the profile, as in
+            :class:`..estimate.estimate.LatencyEstimate`.
+
     Raises:
         NotCovered: the profile has not been fitted, or lacks kernels that the space can need.
         InvalidInput: see :func:`~.tables.build_tables`.
@@ -48,7 +52,7 @@ class BatchEstimator:
     def __init__(
         self, profile: DeviceProfile, space: Space, template: Detector | HeadAlone | None = None
     ) -> None:
-        self.space = space
+        self.space, self.accuracy = space, profile.summary
         estimator = Estimator(profile)
         self.calibration = estimator.calibration
         self.warm, self.cold = (

@@ -86,7 +86,9 @@ class LatencyEstimate:
             ``latency_ms``.
         uncovered: signatures of kernels the profile knows nothing about, each once; their bounds
             are in the interval and in ``contributions``.
-        accuracy: one line of the profile's validation.
+        rows: of the table, that kernels of the model were looked up in.
+        unstable_rows: how many of these are UNSTABLE; None where the profile does not say it.
+        accuracy: one line about the profile: its validation, and how much of it is UNSTABLE.
         provenance: of the profile: measured, published or simulated.
     """
 
@@ -98,6 +100,8 @@ class LatencyEstimate:
     overhead_ms: float
     contributions: tuple[Contribution, ...]
     uncovered: tuple[str, ...]
+    rows: int
+    unstable_rows: int | None
     accuracy: str
     provenance: str
 
@@ -117,6 +121,12 @@ class LatencyEstimate:
             share = sources.get(contribution.source, 0) + contribution.latency_ms
             sources[contribution.source] = share
         return sources
+
+    @property
+    def stands_on(self) -> str:
+        """:attr:`rows` and :attr:`unstable_rows` for people."""
+        unstable = "" if self.unstable_rows is None else f", {self.unstable_rows} of them UNSTABLE"
+        return f"{self.rows} rows of the table{unstable}"
 
     @property
     def covered_layers(self) -> float:
@@ -195,7 +205,8 @@ class Estimator:
         regression_error = sum(errors_us) / 1e3 / known_ms if known_ms > 0 else 0.0
         interval, basis = self.calibration.interval(_population(plan, contributions))
         low, high = interval.ratios(regression_error)
-        validation = self.profile.validation
+        kernels = dict.fromkeys(plan.kernels)
+        reasons = [self._table[kernel].reasons for kernel in kernels if kernel in self._table]
         return LatencyEstimate(
             latency_ms=latency_ms,
             low_ms=low * known_ms + sum(item.low_ms for item in unknown),
@@ -205,7 +216,9 @@ class Estimator:
             overhead_ms=overhead_ms,
             contributions=tuple(contributions),
             uncovered=uncovered,
-            accuracy=str(validation) if validation else "not validated on held-out models",
+            rows=len(reasons),
+            unstable_rows=None if None in reasons else sum(map(bool, reasons)),
+            accuracy=self.profile.summary,
             provenance=self.profile.provenance,
         )
 

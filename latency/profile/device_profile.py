@@ -165,6 +165,37 @@ class DeviceProfile:
     def heads_for(self, role: Role) -> tuple[MeasuredHead, ...]:
         return tuple(head for head in self.heads if head.role == role)
 
+    @property
+    def unstable_shares(self) -> dict[str, float]:
+        """How much of what is used is UNSTABLE: share of ``kernels`` and of ``whole models``.
+
+        Of profiles of 0.1.0, whose rows do not say it, the share of all ``measurements``. Nothing
+        of numbers that nobody judged, as published ones.
+        """
+        judged: dict[str, list[tuple[str, ...] | None]] = {
+            "kernels": [row.reasons for row in self.table],
+            "whole models": [
+                *(head.reasons for head in self.heads),
+                *(network.reasons for network in self.networks),
+            ],
+        }
+        if self.provenance == "published":
+            return {}
+        if None in judged["kernels"]:
+            return {"measurements": self.campaign.unstable}
+        return {name: sum(map(bool, found)) / len(found) for name, found in judged.items() if found}
+
+    @property
+    def summary(self) -> str:
+        """One line for people: how good predictions are, and how sure what they stand on is."""
+        accuracy = str(self.validation or "not validated on held-out models")
+        return accuracy + (f"; UNSTABLE: {self.unstable}" if self.unstable else "")
+
+    @property
+    def unstable(self) -> str:
+        """:attr:`unstable_shares` for people."""
+        return ", ".join(f"{share:.0%} of {name}" for name, share in self.unstable_shares.items())
+
     def require_calibration(self) -> Calibration:
         """The calibration.
 

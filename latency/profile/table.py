@@ -20,6 +20,8 @@ class MeasuredKernel:
         spread: of the rounds around it, relative.
         count: single inferences behind it.
         provenance: measured, published or simulated.
+        reasons: why the measurement is UNSTABLE; empty where it is VALID, None where nobody judged
+            it: published numbers, and profiles of 0.1.0, which did not keep it.
     """
 
     kernel: str
@@ -27,6 +29,7 @@ class MeasuredKernel:
     spread: float
     count: int
     provenance: Provenance = "measured"
+    reasons: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.latency_us < float("inf"):

@@ -65,8 +65,9 @@ class Validation:
 
     Args:
         accuracy: of the predictions.
-        noise_floor: of a second measurement of the same models, of those that have one; no
-            predictor can be better. None where fewer than five do.
+        noise_floor: how well a second measurement of the same models agrees with the first, of
+            those that have one. Both are noisy, so a repeat is sqrt(2) times as far off as a
+            predictor without error would be. None where fewer than five do.
         interval_coverage: share of models inside their stated interval.
         largest_error: name of the model that is furthest off.
         points: every model, for plots and for checking.
@@ -85,4 +86,4 @@ class Validation:
             f"R2 {accuracy.r2.value:.4f}, RMSPE {accuracy.rmspe.value:.1%}, "
             f"within 10 % {accuracy.within_10.value:.0%} on {accuracy.models} held-out models"
         )
-        return line + (f" (noise floor: RMSPE {noise.rmspe.value:.1%})" if noise else "")
+        return line + (f" (measured again: RMSPE {noise.rmspe.value:.1%})" if noise else "")

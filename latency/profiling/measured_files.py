@@ -17,15 +17,15 @@ def measure_files(session: Session, files: Mapping[str, Path]) -> dict[str, Meas
     may be compared with estimates.
 
     Args:
-        files: key in the store -> file.
+        files: name -> file. Another file under the same name is measured anew.
 
     Raises:
         InvalidInput: a file that is not there.
         DeviceError: the device cannot go on; what was measured is kept.
     """
-    for key, path in files.items():
+    for name, path in files.items():
         if not path.is_file():
-            raise InvalidInput(f"{key}: there is no file {path} to measure")
+            raise InvalidInput(f"{name}: there is no file {path} to measure")
     session.measure(files)
     found = session.measurements()
-    return {key: found[key] for key in files}
+    return {name: found[name] for name in files}

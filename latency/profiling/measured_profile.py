@@ -26,11 +26,11 @@ from .packing import step_latencies_us
 from .plan import BY_OPERATOR, DISPATCH, REPEAT, ProfilingPlan
 from .sampled_heads import DrawnHead
 from .sampled_networks import Network
-from .session import PACK_SENTINEL_KEY, SENTINEL_KEY, Session
+from .session import PACK_SENTINEL_NAME, Session
 
 
 def measured_profile(session: Session, plan: ProfilingPlan) -> DeviceProfile:
-    """The profile of what a store holds for a plan.
+    """The profile of what a store holds for a plan that the session has measured.
 
     Raises:
         JobFailed: the cheapest kernel has no measurement, without which no other can be read.
@@ -46,9 +46,9 @@ def unpacked_runs(session: Session, plan: ProfilingPlan) -> dict[str, list[Run]]
         BenchmarkOutputError: an operator profile that cannot be told apart.
     """
     runs = session.runs()
-    unpacked = defaultdict(list, {PACK_SENTINEL_KEY: [*runs.get(PACK_SENTINEL_KEY, ())]})
+    unpacked = defaultdict(list, {PACK_SENTINEL_NAME: [*runs.get(PACK_SENTINEL_NAME, ())]})
     for packed in plan.packs:
-        for run in runs.get(packed.key, ()):
+        for run in runs.get(packed.name, ()):
             for kernel, its_run in packed.runs(run, session.protocol.statistics[0]).items():
                 unpacked[kernel.signature].append(its_run)
     return unpacked
@@ -63,26 +63,26 @@ def operator_shares(session: Session, plan: ProfilingPlan) -> dict[str, Matrix]:
         BenchmarkOutputError: an operator profile that cannot be told apart.
     """
     runs, shares = session.runs(), {}
-    for key, graph in plan.heads_by_operator.items():
+    for name, graph in plan.heads_by_operator.items():
         executed = execution_plan(graph, plan.runtime)
         found = [
             np.asarray(step_latencies_us(executed, run.op_profile))
-            for run in runs.get(key, ())
+            for run in runs.get(name, ())
             if not run.error
         ]
         if found:
-            shares[key] = np.median([us / us.sum() for us in found], axis=0)
+            shares[name] = np.median([us / us.sum() for us in found], axis=0)
     return shares
 
 
 def _found(session: Session, plan: ProfilingPlan) -> dict[str, Measurement]:
-    """All that a plan asks for, by key; what packs measured under their kernels' signatures."""
+    """All that a plan asks for, by name; what packs measured under their kernels' signatures."""
     runs = session.runs()
     profiled = unpacked_runs(session, plan)
-    profiled |= {key: [*runs.pop(key)] for key in plan.heads_by_operator if key in runs}
-    runs.pop(PACK_SENTINEL_KEY, ())
-    found = measurements(session.info, runs, session.protocol, SENTINEL_KEY)
-    return found | measurements(session.info, profiled, session.protocol, PACK_SENTINEL_KEY)
+    profiled |= {name: [*runs[name]] for name in plan.heads_by_operator if name in runs}
+    found = measurements(session.info, profiled, session.protocol, PACK_SENTINEL_NAME)
+    alone = session.measurements()
+    return found | {name: alone[name] for name in plan.graphs if name in alone}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class _Measured:
     """What was measured of a plan.
 
     Args:
-        found: by key, see :func:`_found`.
+        found: by name, see :func:`_found`.
         shares: see :func:`operator_shares`.
     """
 
@@ -143,9 +143,9 @@ class _Measured:
             ),
         )
 
-    def figures(self, key: str) -> _Figures | None:
+    def figures(self, name: str) -> _Figures | None:
         """None where the device gave no number."""
-        measured = self.found.get(key)
+        measured = self.found.get(name)
         if measured is None or measured.centre_us is None or measured.spread is None:
             return None
         reasons = measured.verdict.reasons
@@ -154,7 +154,7 @@ class _Measured:
     def record(self) -> CampaignRecord:
         plan, protocol = self.plan, self.session.protocol
         verdicts = [
-            self.found[key].verdict.status for key in plan.measured_keys if key in self.found
+            self.found[name].verdict.status for name in plan.measured_names if name in self.found
         ]
         used = [status for status in verdicts if status is not Status.FAILED]
         statistic = (
@@ -175,11 +175,11 @@ class _Measured:
     def failures(self) -> dict[str, str]:
         """Why there is no number, for all of the plan that has none."""
         failures = {}
-        for key in self.plan.measured_keys:
-            if key not in self.found:
-                failures[key] = "never measured"
-            elif self.found[key].verdict.status is Status.FAILED:
-                failures[key] = "; ".join(self.found[key].verdict.reasons)
+        for name in self.plan.measured_names:
+            if name not in self.found:
+                failures[name] = "never measured"
+            elif self.found[name].verdict.status is Status.FAILED:
+                failures[name] = "; ".join(self.found[name].verdict.reasons)
         return failures
 
     def row(self, kernel: Kernel, figures: _Figures) -> MeasuredKernel:
@@ -189,6 +189,7 @@ class _Measured:
             figures.spread,
             figures.count,
             self.session.info.provenance,
+            figures.reasons,
         )
 
     def head(self, head: DrawnHead, role: Role, figures: _Figures) -> MeasuredHead:

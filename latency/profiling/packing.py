@@ -8,7 +8,6 @@ of its own, so all of them run in every inference. What XNNPACK calls its operat
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -63,10 +62,9 @@ class Pack:
         }
 
     @property
-    def key(self) -> str:
-        """Names the pack in a store; other kernels make another key."""
-        signatures = "\n".join(kernel.signature for kernel in self.kernels)
-        return f"pack {hashlib.sha256(signatures.encode()).hexdigest()[:12]}"
+    def name(self) -> str:
+        """Tells it from other packs of a plan, whose kernels are all different."""
+        return f"pack of {len(self.kernels)} from {self.kernels[0].signature}"
 
     def runs(self, run: Run, statistic: str) -> dict[Kernel, Run]:
         """A profiled run of the pack as one run of each kernel, under the name of a statistic.

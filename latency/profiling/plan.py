@@ -109,13 +109,13 @@ class ProfilingPlan:
 
     @property
     def heads_by_operator(self) -> dict[str, Graph]:
-        """Key -> calibration head, whose operators are measured one by one."""
+        """Name -> calibration head, whose operators are measured one by one."""
         heads = self.heads["calibration"] if self.by_operator else ()
         return {head.name + BY_OPERATOR: self.whole_models[head.name] for head in heads}
 
     @property
     def graphs(self) -> dict[str, Graph]:
-        """Key -> what is measured under it, but packs and operators."""
+        """Name -> what is measured under it, but packs and operators."""
         alone = () if self.packed else self.kernels
         return {
             **{kernel.signature: kernel_graph(kernel) for kernel in alone},
@@ -123,7 +123,7 @@ class ProfilingPlan:
         }
 
     @property
-    def measured_keys(self) -> tuple[str, ...]:
+    def measured_names(self) -> tuple[str, ...]:
         """Of all that a profile holds, however its kernels are measured."""
         kernels = (kernel.signature for kernel in self.kernels)
         return (*kernels, *self.heads_by_operator, *self.whole_models)

@@ -6,7 +6,7 @@ from ...errors import InvalidInput
 from ..profile.device_profile import DeviceProfile
 from .measured_profile import measured_profile, operator_shares, unpacked_runs
 from .plan import ProfilingPlan
-from .session import PACK_SENTINEL_KEY, Session
+from .session import PACK_SENTINEL_NAME, Session
 
 
 def profile_device(session: Session, plan: ProfilingPlan) -> DeviceProfile:
@@ -30,9 +30,9 @@ def profile_device(session: Session, plan: ProfilingPlan) -> DeviceProfile:
             f"the session has seed {session.seed} and runtime {session.runtime.name}, the plan "
             f"seed {plan.seed} and {plan.runtime.name}; begin the session with the plan's"
         )
-    packs = {packed.key: packed.graph for packed in plan.packs}
+    packs = {packed.name: packed.graph for packed in plan.packs}
     if profiled := packs | plan.heads_by_operator:
-        session.measure(profiled, PACK_SENTINEL_KEY, op_profile=True)
+        session.measure(profiled, PACK_SENTINEL_NAME, op_profile=True)
         # An operator profile that cannot be read ends here, not after all the heads.
         unpacked_runs(session, plan)
         operator_shares(session, plan)

@@ -7,7 +7,7 @@ one store - kernels, heads, whole files - is brought to one clock, and may be co
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,12 +22,12 @@ from ...models.tflite.writer import write_tflite
 from ...progress import Progress
 from ..kernels.kernel import Kernel, kernel_graph
 from ..kernels.runtimes import XNNPACK, Runtime
-from .store import MeasurementStore
+from .store import MeasurementStore, digest, name_of, run_key
 
 #: Measured throughout a campaign to see the device drift: all caches and vector units at work.
 SENTINEL = Kernel.parse("conv 1x20x20x96 -> 1x20x20x96 k3x3 s1x1 relu6")
-SENTINEL_KEY = "sentinel"
-PACK_SENTINEL_KEY = "sentinel of packs"  # the operator profile costs time of its own
+SENTINEL_NAME = "sentinel"
+PACK_SENTINEL_NAME = "sentinel of packs"  # the operator profile costs time of its own
 
 
 class Session:
@@ -42,6 +42,8 @@ class Session:
 
     Attributes:
         info: the device as the store knows it: with and without a delegate are two.
+        keys: name of each model that was asked for, the sentinel among them -> its runs' key in the
+            store, which holds a digest of the file.
     """
 
     def __init__(
@@ -59,80 +61,121 @@ class Session:
         self.protocol = protocol or protocol_for(self.info)
         self.device, self.store = device, store
         self.seed, self.runtime, self.progress = seed, runtime, progress
+        self.keys: dict[str, str] = {}
 
     def measure(
         self,
         models: Mapping[str, Graph | Path],
-        sentinel_key: str = SENTINEL_KEY,
+        sentinel: str = SENTINEL_NAME,
         *,
         op_profile: bool = False,
     ) -> None:
         """Visit what is not VALID in the store yet; every run is in it before the next begins.
 
         Args:
-            models: key in the store -> a graph, or a .tflite.
-            sentinel_key: of the sentinel's runs; what is measured with other settings has another.
+            models: name -> a graph, or a .tflite. Another file under the same name is another
+                model, which what was measured of the first says nothing about.
+            sentinel: name of the sentinel's runs; what is measured with other settings has another.
             op_profile: with the runtime's operator profile.
 
         Raises:
-            InvalidInput: a model has the sentinel's key.
+            InvalidInput: a model has the sentinel's name.
             DeviceError: the device cannot go on; what was measured is kept.
-            JobFailed: a model or the store cannot be written.
+            JobFailed: a model cannot be read, or a model or the store cannot be written.
         """
-        check_keys((*models, sentinel_key))
-        protocol, runs = self.protocol, self.runs()
-        already = {key: [condensed(run, protocol) for run in runs[key]] for key in runs}
-        due = {
-            key: model
-            for key, model in models.items()
-            if not is_valid(key, already, protocol, sentinel_key)
+        check_keys((*models, sentinel))
+        protocol = self.protocol
+        already = {
+            key: [condensed(run, protocol) for run in runs] for key, runs in self._stored().items()
         }
-        if not due:
-            return
         settings = protocol.run_settings(xnnpack=self.runtime is XNNPACK, op_profile=op_profile)
-        visits = {key: len(already.get(key, ())) for key in models}
-        done = sum(min(count, protocol.rounds) for count in visits.values())
-        with tempfile.TemporaryDirectory(prefix="mnasfpn-") as folder:
-            sentinel, *jobs = _jobs({sentinel_key: kernel_graph(SENTINEL), **due}, Path(folder))
-            made = campaign(
-                self.device, jobs, protocol, self.seed, settings, sentinel=sentinel, already=already
+        with tempfile.TemporaryDirectory(prefix="mnasfpn-") as made:
+            folder = Path(made)
+            (beside,) = self._jobs({sentinel: kernel_graph(SENTINEL)}, folder, lambda key: True)
+            jobs = self._jobs(
+                models, folder, lambda key: not is_valid(key, already, protocol, beside.key)
             )
-            for job, run in made:
+            names = {self.keys[name]: name for name in models}
+            visits = {key: len(already.get(key, ())) for key in names}
+            done = sum(min(count, protocol.rounds) for count in visits.values())
+            for job, run in campaign(
+                self.device, jobs, protocol, self.seed, settings, sentinel=beside, already=already
+            ):
                 self.store.append(self.info, job.key, run)
-                if job is sentinel:
+                if job is beside:
                     continue
                 done += visits[job.key] < protocol.rounds
                 visits[job.key] += 1
                 if self.progress:
-                    self.progress(done, len(models) * protocol.rounds, job.key)
+                    self.progress(done, len(models) * protocol.rounds, names[job.key])
+
+    def _jobs(
+        self, models: Mapping[str, Graph | Path], folder: Path, is_due: Callable[[str], bool]
+    ) -> list[Job]:
+        """A job for each model that is due, its file in the folder; :attr:`keys` of all of them.
+
+        Each content is written once, however often it is measured. Files that are given are copied:
+        what is measured stays what the digest is of.
+        """
+        jobs = []
+        digests: dict[int, str] = {}  # many megabytes each: only one content is held at a time
+        for name, model in models.items():
+            content = b""
+            if id(model) not in digests:
+                content = _content(model)
+                digests[id(model)] = digest(content)
+            key = self.keys[name] = run_key(name, digests[id(model)])
+            if not is_due(key):
+                continue
+            path = folder / f"{digests[id(model)].partition(':')[2]}.tflite"
+            if not path.exists():
+                _write(content or _content(model), path)
+            jobs.append(Job(key, path))
+        return jobs
+
+    def _stored(self) -> dict[str, tuple[Run, ...]]:
+        """Every run of the device whose key tells which file was measured, by key."""
+        return {key: runs for key, runs in self.store.runs(self.info).items() if name_of(key)}
 
     def runs(self) -> dict[str, tuple[Run, ...]]:
-        """Every run of the device in the store, by key."""
-        return self.store.runs(self.info)
+        """By name, the runs of all that this session was asked for and the store has."""
+        stored = self._stored()
+        return {name: stored[key] for name, key in self.keys.items() if key in stored}
 
-    def measurements(self, sentinel_key: str = SENTINEL_KEY) -> dict[str, Measurement]:
-        """All that the store has of the device beside this sentinel, at one common clock."""
-        return measurements(self.info, self.runs(), self.protocol, sentinel_key)
+    @property
+    def runs_without_digest(self) -> int:
+        """How many of the device's runs are kept in the store and not used.
+
+        Before 0.2 a run was stored under a name alone. Which file was measured cannot be told: a
+        head of 320 pixels and one of 640 had the same, and a kernel's file is made by a writer that
+        changes from version to version.
+        """
+        runs = self.store.runs(self.info)
+        return sum(len(runs[key]) for key in runs if name_of(key) is None)
+
+    def measurements(self) -> dict[str, Measurement]:
+        """By name, all that this session was asked for beside :data:`SENTINEL_NAME`.
+
+        At one common clock with everything of the device in the store.
+        """
+        found = measurements(self.info, self._stored(), self.protocol, self.keys.get(SENTINEL_NAME))
+        return {name: found[key] for name, key in self.keys.items() if key in found}
 
 
-def _jobs(models: Mapping[str, Graph | Path], folder: Path) -> list[Job]:
-    """A job for each key; graphs are written into the folder, each once however often measured."""
-    paths: dict[int, Path] = {}
-    jobs = []
-    for key, model in models.items():
-        if isinstance(model, Path):
-            jobs.append(Job(key, model))
-            continue
-        if id(model) not in paths:
-            paths[id(model)] = folder / f"{len(paths)}.tflite"
-            _write(model, paths[id(model)])
-        jobs.append(Job(key, paths[id(model)]))
-    return jobs
-
-
-def _write(graph: Graph, path: Path) -> None:
+def _content(model: Graph | Path) -> bytes:
+    if isinstance(model, Graph):
+        return write_tflite(model)
     try:
-        path.write_bytes(write_tflite(graph))
+        return model.read_bytes()
+    except OSError as error:
+        raise JobFailed(
+            f"could not read {model} to measure it: {error.strerror}; what was measured is kept"
+        ) from error
+
+
+def _write(content: bytes, path: Path) -> None:
+    try:
+        path.write_bytes(content)
     except OSError as error:
         raise JobFailed(
             f"could not write a model to be measured into {path.parent}: {error.strerror}; free "

@@ -2,11 +2,17 @@
 
 SQLite in write-ahead mode: a run that :meth:`MeasurementStore.append` has returned from survives
 ``kill -9``, two processes may write at once, and devices live side by side.
+
+A run's key says which file was measured: a name for people, and a digest of the file's bytes
+(:func:`run_key`). The same name for another file - other pixels, other weights, another version of
+the writer - is another key.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from collections.abc import Container
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,6 +26,28 @@ from ...errors import InvalidInput
 from ...storage.sqlite_file import DatabaseFile
 
 T = TypeVar("T")
+_KEY = re.compile(r"(?P<name>.*) sha256:[0-9a-f]{12}", re.DOTALL)
+
+
+def digest(content: bytes) -> str:
+    """What tells one model file from another."""
+    return f"sha256:{hashlib.sha256(content).hexdigest()[:12]}"
+
+
+def run_key(name: str, digest: str) -> str:
+    """Under which runs of a file are kept.
+
+    Args:
+        name: a kernel's signature, or what a model is called.
+        digest: of the file that is measured.
+    """
+    return f"{name} {digest}"
+
+
+def name_of(key: str) -> str | None:
+    """The name in a key; None of a key without a digest, as 0.1.0 made them."""
+    found = _KEY.fullmatch(key)
+    return found["name"] if found else None
 
 
 @dataclass
@@ -44,7 +72,7 @@ class MeasurementStore(DatabaseFile):
         """CREATE TABLE run (
             id INTEGER PRIMARY KEY,
             device INTEGER NOT NULL REFERENCES device(id),
-            key TEXT NOT NULL,                  -- a kernel's signature or a model's name
+            key TEXT NOT NULL,                  -- see run_key
             run TEXT NOT NULL,                  -- Run as JSON: all samples, telemetry, error
             recorded TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))
         )""",
@@ -89,11 +117,11 @@ class MeasurementStore(DatabaseFile):
             known.last = number
         return {key: tuple(runs) for key, runs in known.runs.items()}
 
-    def device_s(self, device: DeviceInfo, keys: Container[str]) -> float:
-        """Seconds that the visits to some keys took, of all campaigns together.
+    def device_s(self, device: DeviceInfo, names: Container[str]) -> float:
+        """Seconds that the visits to models of some names took, of all campaigns together.
 
         A visit lasts from the end of the one before to its own. The first of a campaign has none
-        before it; that is always the sentinel, so give no sentinel's key.
+        before it; that is always the sentinel, so give no sentinel's name.
         """
         with self._clear_errors():
             rows = self._database.execute(
@@ -105,7 +133,7 @@ class MeasurementStore(DatabaseFile):
         return sum(
             (end - begin).total_seconds()
             for (_, begin), (key, end) in pairwise(ends)
-            if key in keys
+            if name_of(key) in names
         )
 
     def _decode(self, text: str, kind: type[T]) -> T:

@@ -24,6 +24,7 @@ from mnasfpn.android_harness.measurement import DeviceInfo, Run, Telemetry
 from mnasfpn.cli.main import main
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
+from mnasfpn.latency.profiling.store import digest
 from mnasfpn.models.data.digits import DigitsSettings
 from mnasfpn.models.space import Space
 from mnasfpn.models.tflite.reader import read_tflite
@@ -41,7 +42,7 @@ class SimulatedHost:
     seconds = 0.0
 
     def __init__(self) -> None:
-        self.known: dict[Path, float] = {}
+        self.known: dict[str, float] = {}  # by the content of the file
 
     def describe(self) -> DeviceInfo:
         return DeviceInfo("host", "Simulated", "law", "none", "none", "law", provenance="simulated")
@@ -57,10 +58,11 @@ class SimulatedHost:
             yield job, Run(round_number, position, (self.latency_us(job.model),) * settings.runs)
 
     def latency_us(self, path: Path) -> float:
-        if path not in self.known:
+        content = digest(path.read_bytes())
+        if content not in self.known:
             kernels = execution_plan(read_tflite(path)).kernels
-            self.known[path] = DISPATCH_US + sum(map(self.kernel_us, kernels))
-        return self.known[path]
+            self.known[content] = DISPATCH_US + sum(map(self.kernel_us, kernels))
+        return self.known[content]
 
     @staticmethod
     def kernel_us(kernel: Kernel) -> float:

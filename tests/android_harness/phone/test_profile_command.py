@@ -21,8 +21,8 @@ from mnasfpn.benchmarks.virtual_phone import check
 from mnasfpn.latency.fitting.fit import fit
 from mnasfpn.latency.profile.device_profile import load_profile
 from mnasfpn.latency.profiling.profile_options import ProfileOptions
-from mnasfpn.latency.profiling.session import SENTINEL_KEY
-from mnasfpn.latency.profiling.store import MeasurementStore
+from mnasfpn.latency.profiling.session import SENTINEL_NAME
+from mnasfpn.latency.profiling.store import MeasurementStore, name_of
 from mnasfpn.tests.android_harness.phone.adbd_phone import Phone
 from mnasfpn.tests.android_harness.phone.virtual_arm import (
     CPUS,
@@ -42,9 +42,9 @@ PLAN = SMALL.plan()
 
 
 @cache
-def keys() -> frozenset[str]:
+def names() -> frozenset[str]:
     """Of everything that is measured but the sentinel."""
-    return frozenset((*PLAN.graphs, *(packed.key for packed in PLAN.packs)))
+    return frozenset((*PLAN.graphs, *(packed.name for packed in PLAN.packs)))
 
 
 class Row(NamedTuple):
@@ -108,7 +108,8 @@ def rows(store: Path) -> list[Row]:
 
 
 def visits(found: Sequence[Row]) -> Counter[str]:
-    return Counter(row.key for row in found if not row.key.startswith(SENTINEL_KEY))
+    named = (name_of(row.key) or row.key for row in found)
+    return Counter(name for name in named if not name.startswith(SENTINEL_NAME))
 
 
 def wait_for(process: subprocess.Popen[str], store: Path, rows_stored: int) -> None:
@@ -140,14 +141,14 @@ def test_killed_it_goes_on_measures_nothing_twice_and_loses_nothing(
         process.communicate()
         kept = rows(store)
         assert kept[: len(before)] == before
-        assert visits(kept).total() < len(keys())
+        assert visits(kept).total() < len(names())
         assert not out.exists()
         before = kept
     said = finished(command(phone.serial, cpu, out, store))
     assert "simulated" in said
     after = rows(store)
     assert after[: len(before)] == before
-    assert visits(after) == dict.fromkeys(keys(), 1)
+    assert visits(after) == dict.fromkeys(names(), 1)
     assert phone.becomes_idle()
     assert phone.get_state("settings/global/stay_on_while_plugged_in") == "0"
 
@@ -176,7 +177,7 @@ def test_two_phones_at_once_one_campaign_each(start: Start, tmp_path: Path) -> N
         for name in ("cortex-a76", "cortex-a53")
     }
     for name, out in zip(of_device, outs, strict=True):
-        assert visits(of_device[name]) == dict.fromkeys(keys(), 1)
+        assert visits(of_device[name]) == dict.fromkeys(names(), 1)
         assert name in load_profile(out).device.soc
     order = [row.device for row in rows(store)]
     assert order != sorted(order)

@@ -17,6 +17,9 @@ def test_frontier_writes_finalists_that_estimate_reads(study: Path, tmp_path: Pa
     out = tmp_path / "finalists"
     shown = invoke("frontier", study, "--repeats", "3,4", "--out", out, "--json")
     assert shown.exit_code == 0, shown.output
+    accuracy = json.loads(shown.stdout)["accuracy"]
+    assert "; UNSTABLE: 0% of kernels, 0% of whole models" in accuracy
+    assert f"profile: {accuracy}\n" in invoke("frontier", study).stdout
     for item in json.loads(shown.stdout)["finalists"]:
         name = f"trial{item['trial']}-x{item['repeats']}"
         assert (out / f"{name}.svg").read_text().lstrip().startswith("<?xml")

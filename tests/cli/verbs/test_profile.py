@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 
@@ -9,10 +12,12 @@ import click
 import pytest
 
 from mnasfpn.cli.verbs.profile import profile
+from mnasfpn.latency.profile.device_profile import load_profile
 from mnasfpn.latency.profiling.profile_options import ProfileOptions
+from mnasfpn.latency.profiling.store import name_of
 from mnasfpn.models.space import MNASFPN_SPACES
 from mnasfpn.search.search_space import SPACES
-from mnasfpn.tests.cli.processes import refused
+from mnasfpn.tests.cli.processes import FEW_HEADS, SIMULATED, refused, run
 
 
 def test_spaces_are_those_of_mnasfpn_cells() -> None:
@@ -46,3 +51,24 @@ def test_kinds_of_arithmetic_are_those_there_are(given: str, tmp_path: Path) -> 
     assert "--arithmetic takes float32" in message
     assert "int8, hybrid" in message
     assert not out.exists()
+
+
+@pytest.mark.slow
+def test_runs_that_do_not_tell_their_file_are_counted_and_measured_again(
+    measured: Path, tmp_path: Path
+) -> None:
+    """A store as 0.1.0 left it: the same runs under names alone."""
+    store = Path(shutil.copy(measured.with_suffix(".db"), tmp_path / "p.db"))
+    with closing(sqlite3.connect(store)) as database, database:
+        database.create_function("name_of", 1, name_of)
+        database.execute("UPDATE run SET key = name_of(key)")
+        (runs,) = database.execute("SELECT count(*) FROM run").fetchone()
+    command = (*SIMULATED, "0", "profile", "--out", tmp_path / "p.json", *FEW_HEADS)
+    first, again = (run(*command) for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    assert f"the store has {runs} runs of this device from before 0.2" in first.stdout
+    assert load_profile(tmp_path / "p.json").table == load_profile(measured).table
+    with closing(sqlite3.connect(store)) as database:
+        (both,) = database.execute("SELECT count(*) FROM run").fetchone()
+    assert both == 2 * runs  # the second call measured nothing
+    assert f"{runs} runs of this device" in again.stdout

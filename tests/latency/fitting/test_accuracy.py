@@ -68,6 +68,18 @@ def test_the_noise_floor_is_the_second_measurement() -> None:
     assert result.noise_floor.mape.value == pytest.approx(0.1)
 
 
+def test_a_repeat_is_further_off_than_a_perfect_prediction_by_the_root_of_two() -> None:
+    """So the noise floor as measured is no bound on predictors."""
+    rng = np.random.default_rng(0)
+    true_ms = rng.uniform(5, 50, 2000)
+    one, two = true_ms * np.exp(0.03 * rng.standard_normal((2, 2000)))
+    result = validate(points(one, true_ms, repeat=two))
+    assert result.noise_floor is not None
+    ratio = result.noise_floor.rmspe.value / result.accuracy.rmspe.value
+    assert ratio == pytest.approx(np.sqrt(2), rel=0.05)
+    assert "measured again: RMSPE 4." in str(result)
+
+
 def test_a_model_measured_once_takes_no_part_in_the_noise_floor() -> None:
     measured = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
     found = points(measured, measured, repeat=[1.1 * value for value in measured])

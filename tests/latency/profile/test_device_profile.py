@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from mnasfpn.latency.profile.device_profile import (
     save_profile,
     to_json,
 )
+from mnasfpn.latency.profiles import open_profile
 from mnasfpn.latency.profiling.head_graph import head_graph
 
 SCHEMA_2 = Path(__file__).with_name("schema_2.json")
@@ -124,3 +126,44 @@ def test_what_is_no_profile_is_refused(text: str, tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidProfile, match="mnasfpn profile"):
         load_profile(tmp_path / "none.json")
+
+
+WHY = ("the 3 closest processes are 9.0% apart, limit 5%",)
+
+
+def judged(profile: DeviceProfile, kernels: int, heads: int) -> DeviceProfile:
+    """The first so many are UNSTABLE."""
+    table = tuple(
+        replace(row, reasons=WHY if i < kernels else ()) for i, row in enumerate(profile.table)
+    )
+    models = tuple(
+        replace(head, reasons=WHY if i < heads else ()) for i, head in enumerate(profile.heads)
+    )
+    return replace(profile, table=table, heads=models)
+
+
+def test_a_profile_says_how_much_of_it_is_unstable(fitted: DeviceProfile) -> None:
+    rows, heads = len(fitted.table), len(fitted.heads)
+    found = judged(fitted, rows // 2, 3)
+    shares = {"kernels": (rows // 2) / rows, "whole models": 3 / heads}
+    assert found.unstable_shares == shares
+    words = f"UNSTABLE: {(rows // 2) / rows:.0%} of kernels, {3 / heads:.0%} of whole models"
+    assert found.summary == f"{found.validation}; {words}"
+    assert from_json(to_json(found)).unstable_shares == shares
+    assert judged(fitted, 0, 0).unstable == "0% of kernels, 0% of whole models"
+
+
+def test_profiles_of_0_1_0_say_it_of_all_measurements_together(fitted: DeviceProfile) -> None:
+    document = json.loads(to_json(fitted))
+    for row in document["table"]:
+        del row["reasons"]
+    document["campaign"]["unstable"] = 0.125
+    old = from_json(json.dumps(document))
+    assert old.unstable_shares == {"measurements": 0.125}
+    assert old.summary == f"{fitted.validation}; UNSTABLE: 12% of measurements"
+
+
+def test_published_numbers_are_judged_by_nobody() -> None:
+    published = open_profile("pixel1-published")
+    assert published.unstable_shares == {}
+    assert published.summary == str(published.validation)

@@ -12,11 +12,9 @@ from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import Run, Status
 from mnasfpn.android_harness.protocol import MeasuringProtocol
 from mnasfpn.errors import InvalidInput, StableDeviceError
-from mnasfpn.latency.kernels.kernel import kernel_graph
 from mnasfpn.latency.kernels.runtimes import BUILTIN
 from mnasfpn.latency.profiling.measured_files import measure_files
-from mnasfpn.latency.profiling.plan import ProfilingPlan
-from mnasfpn.latency.profiling.session import SENTINEL, SENTINEL_KEY, Session
+from mnasfpn.latency.profiling.session import SENTINEL_NAME, Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.tflite.writer import write_tflite
@@ -25,10 +23,8 @@ GRAPHS = {name: PUBLISHED[name].graph() for name in ("mobilenetv2-mnasfpn", "mob
 
 
 @pytest.fixture
-def device(synthetic: Callable[..., object], tiny_plan: ProfilingPlan) -> object:
-    made = synthetic(tiny_plan)
-    made.graphs = {**GRAPHS, SENTINEL_KEY: kernel_graph(SENTINEL)}
-    return made
+def device(synthetic: Callable[..., object]) -> object:
+    return synthetic()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +62,7 @@ def test_measured_once_they_are_not_measured_again(
         assert device.visited == []
         # Through another runtime they are other measurements.
         measure_files(Session(device, store, protocol, runtime=BUILTIN), files)
-    assert set(device.visited) == {*files, SENTINEL_KEY}
+    assert set(device.visited) == {*files, SENTINEL_NAME}
 
 
 class StopsAfter:
@@ -104,8 +100,8 @@ def test_stopped_in_the_middle_it_goes_on(
 class RefusesOne:
     """A runtime that cannot load one of the files."""
 
-    def __init__(self, device, key: str) -> None:
-        self.device, self.key = device, key
+    def __init__(self, device, file: Path) -> None:
+        self.device, self.content = device, file.read_bytes()
         self.describe, self.telemetry = device.describe, device.telemetry
 
     def run_round(
@@ -113,7 +109,7 @@ class RefusesOne:
     ) -> Iterator[tuple[Job, Run]]:
         for job, run in self.device.run_round(jobs, settings, round_number):
             failed = replace(run, samples_us=(), error="unsupported operator")
-            yield job, failed if job.key == self.key else run
+            yield job, failed if job.model.read_bytes() == self.content else run
 
 
 def test_a_file_that_does_not_run_has_a_reason_and_the_others_a_latency(
@@ -121,7 +117,7 @@ def test_a_file_that_does_not_run_has_a_reason_and_the_others_a_latency(
 ) -> None:
     bad, good = files
     with MeasurementStore(tmp_path / "m.db") as store:
-        found = measure_files(Session(RefusesOne(device, bad), store, protocol), files)
+        found = measure_files(Session(RefusesOne(device, files[bad]), store, protocol), files)
     assert found[bad].verdict.status is Status.FAILED
     assert "unsupported operator" in " ".join(found[bad].verdict.reasons)
     assert found[bad].centre_us is None
@@ -146,7 +142,7 @@ def test_the_sentinels_key_is_taken(device, files: dict[str, Path], tmp_path: Pa
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(InvalidInput, match="'sentinel'"),
     ):
-        measure_files(Session(device, store), {SENTINEL_KEY: path})
+        measure_files(Session(device, store), {SENTINEL_NAME: path})
 
 
 def test_nothing_to_measure(device, tmp_path: Path) -> None:

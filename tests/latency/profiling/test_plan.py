@@ -31,7 +31,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Graph]]:
 def everything(plan: ProfilingPlan) -> tuple[object, ...]:
     return (
         *(plan.kernels, plan.packs, plan.heads, plan.random_networks),
-        *(plan.whole_models, plan.heads_by_operator, plan.measured_keys, list(plan.graphs)),
+        *(plan.whole_models, plan.heads_by_operator, plan.measured_names, list(plan.graphs)),
     )
 
 

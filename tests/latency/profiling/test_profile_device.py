@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,22 +12,23 @@ from mnasfpn.android_harness.measurement import UNREADABLE, Run
 from mnasfpn.errors import InvalidInput, JobFailed, StableDeviceError
 from mnasfpn.latency.estimate.estimate import Estimator
 from mnasfpn.latency.fitting.fit import fit
-from mnasfpn.latency.kernels.execution import execution_plan
+from mnasfpn.latency.kernels.execution import ExecutionPlan, execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profile.device_profile import DeviceProfile
 from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.plan import DISPATCH, REPEAT, ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import profile_device
-from mnasfpn.latency.profiling.session import SENTINEL_KEY, Session
+from mnasfpn.latency.profiling.session import SENTINEL_NAME, Session
 from mnasfpn.latency.profiling.store import MeasurementStore
 from mnasfpn.models.published import published
+from mnasfpn.tests.latency.synthetic_device import executed
 
 
 @pytest.mark.slow
 def test_without_noise_the_whole_law_is_recovered(tiny_plan, synthetic, protocol, tmp_path) -> None:
     plan = replace(tiny_plan, calibration_heads=60)  # with 30 it depends on which are drawn
     with MeasurementStore(tmp_path / "m.db") as store:
-        fitted = fit(profile_device(Session(synthetic(plan), store, protocol), plan))
+        fitted = fit(profile_device(Session(synthetic(), store, protocol), plan))
     assert fitted.validation is not None
     assert fitted.validation.accuracy.r2.value > 0.995
     assert fitted.validation.accuracy.within_5.value == 1
@@ -66,7 +67,7 @@ def test_with_noise_the_error_stays_near_the_noise_floor(fitted: DeviceProfile) 
 def test_intervals_hold_about_as_often_as_they_say(measured, synthetic, tiny_plan) -> None:
     """Many validation heads, against the law itself with the same noise."""
     fitted = fit(measured)
-    device = synthetic(tiny_plan, noise=0.01)
+    device = synthetic(noise=0.01)
     from mnasfpn.latency.estimate.estimate import Estimator
     from mnasfpn.latency.profiling.head_graph import head_graph
     from mnasfpn.latency.profiling.sampled_heads import random_heads
@@ -123,7 +124,7 @@ class StopsAfter:
 def test_interrupted_it_goes_on_and_measures_nothing_twice(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
-    first, second, third = (synthetic(tiny_plan) for _ in range(3))
+    first, second, third = (synthetic() for _ in range(3))
     with (
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(StableDeviceError, match="unplugged"),
@@ -143,19 +144,55 @@ def test_interrupted_it_goes_on_and_measures_nothing_twice(
     assert seen[-1] == (protocol.rounds * len(keys),) * 2
 
 
-class RejectsPools:
-    """A device whose runtime cannot run one kind of kernel alone."""
+class NoisyOn:
+    """The synthetic device with its noise on some files alone."""
 
-    def __init__(self, device, key_part: str) -> None:
-        self.device, self.key_part = device, key_part
-
-    describe = property(lambda self: self.device.describe)
-    telemetry = property(lambda self: self.device.telemetry)
+    def __init__(self, device, noisy: Callable[[ExecutionPlan], bool]) -> None:
+        self.device, self.noisy = device, noisy
+        self.describe, self.telemetry = device.describe, device.telemetry
 
     def run_round(self, jobs, settings, round_number) -> Iterator:
         for job, run in self.device.run_round(jobs, settings, round_number):
-            if job.key.startswith(self.key_part):
-                run = Run(run.round, run.position, error="unsupported")
+            factor = 1 + 0.5 * (round_number % 7) if self.noisy(executed(job.model)) else 1.0
+            yield job, replace(run, samples_us=tuple(factor * us for us in run.samples_us))
+
+
+@pytest.mark.slow
+def test_rows_and_heads_say_why_they_are_unstable(
+    tiny_plan, synthetic, protocol, tmp_path: Path
+) -> None:
+    device = NoisyOn(synthetic(), lambda plan: plan.kernels[0].op == "max_pool")
+    with MeasurementStore(tmp_path / "m.db") as store:
+        profile = profile_device(Session(device, store, protocol), tiny_plan)
+    pools = [row for row in profile.table if Kernel.parse(row.kernel).op == "max_pool"]
+    assert pools
+    assert all("apart" in " ".join(row.reasons) for row in pools)
+    assert all(row.reasons == () for row in profile.table if row not in pools)
+    assert profile.unstable_shares["kernels"] == len(pools) / len(profile.table)
+    estimator = Estimator(fit(profile))
+    for head in profile.heads[:4]:
+        graph = head_graph(head.genotype, head.channels, head.input_size)
+        kernels = set(execution_plan(graph).kernels)
+        found = estimator.estimate(graph)
+        assert found.rows == len(kernels)
+        assert found.unstable_rows == sum(kernel.op == "max_pool" for kernel in kernels)
+        assert found.stands_on == (
+            f"{found.rows} rows of the table, {found.unstable_rows} of them UNSTABLE"
+        )
+        assert "UNSTABLE: " in found.accuracy
+
+
+class Rejects:
+    """A device whose runtime cannot run some files."""
+
+    def __init__(self, device, rejects: Callable[[ExecutionPlan], bool], why: str) -> None:
+        self.device, self.rejects, self.why = device, rejects, why
+        self.describe, self.telemetry = device.describe, device.telemetry
+
+    def run_round(self, jobs, settings, round_number) -> Iterator:
+        for job, run in self.device.run_round(jobs, settings, round_number):
+            if self.rejects(executed(job.model)):
+                run = Run(run.round, run.position, error=self.why)
             yield job, run
 
 
@@ -164,7 +201,7 @@ def test_a_kernel_that_fails_leaves_no_row_and_the_rest_stands(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
-        device = RejectsPools(synthetic(tiny_plan), "sigmoid")
+        device = Rejects(synthetic(), lambda plan: plan.kernels[0].op == "sigmoid", "unsupported")
         profile = profile_device(Session(device, store, protocol), tiny_plan)
     kinds = {Kernel.parse(row.kernel).kind for row in profile.table}
     assert "sigmoid" not in kinds
@@ -174,20 +211,21 @@ def test_a_kernel_that_fails_leaves_no_row_and_the_rest_stands(
 def test_a_device_that_runs_nothing_is_an_error(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
+    device = Rejects(synthetic(), lambda plan: True, "unsupported")
     with (
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(JobFailed, match="runs no model at all"),
     ):
-        profile_device(Session(RejectsPools(synthetic(tiny_plan), ""), store, protocol), tiny_plan)
+        profile_device(Session(device, store, protocol), tiny_plan)
 
 
 @pytest.mark.slow
 def test_two_devices_share_a_store(tiny_plan, synthetic, protocol, tmp_path: Path) -> None:
     with MeasurementStore(tmp_path / "m.db") as store:
-        slow = synthetic(tiny_plan, dispatch_us=50.0, serial="slow")
+        slow = synthetic(dispatch_us=50.0, serial="slow")
         profiles = [
             profile_device(Session(device, store, protocol), tiny_plan)
-            for device in (synthetic(tiny_plan), slow)
+            for device in (synthetic(), slow)
         ]
     assert [profile.dispatch_us for profile in profiles] == pytest.approx([2.2, 50.2], rel=0.01)
 
@@ -195,7 +233,7 @@ def test_two_devices_share_a_store(tiny_plan, synthetic, protocol, tmp_path: Pat
 def test_a_plan_names_what_it_measures(tiny_plan: ProfilingPlan) -> None:
     plan = replace(tiny_plan, detectors=(published("mobilenetv2-mnasfpn").graph(),))
     keys = set(plan.graphs)
-    assert SENTINEL_KEY not in keys
+    assert SENTINEL_NAME not in keys
     assert DISPATCH.signature in keys
     assert "conv 1x320x320x3 -> 1x160x160x32 k3x3 s2x2 relu6" in keys
     repeats = [key for key in keys if key.endswith(REPEAT)]
@@ -210,37 +248,23 @@ def test_too_few_heads_are_refused(measured: DeviceProfile) -> None:
         fit(replace(measured, heads=measured.heads_for("calibration")))
 
 
-class CannotRun:
-    """A device on which one model never works."""
-
-    def __init__(self, device, key: str) -> None:
-        self.device, self.key = device, key
-        self.describe, self.telemetry = device.describe, device.telemetry
-
-    def run_round(self, jobs, settings, round_number) -> Iterator:
-        for job, run in self.device.run_round(jobs, settings, round_number):
-            if job.key == self.key:
-                run = Run(run.round, run.position, error="no memory")
-            yield job, run
-
-
 @pytest.mark.slow
 def test_what_could_not_be_measured_is_in_the_profile_with_the_reason(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
-    kernel = tiny_plan.kernels[0].signature
+    kernel = tiny_plan.kernels[0]
     with MeasurementStore(tmp_path / "m.db") as store:
-        device = CannotRun(synthetic(tiny_plan), kernel)
+        device = Rejects(synthetic(), lambda plan: plan.kernels == (kernel,), "no memory")
         profile = profile_device(Session(device, store, protocol), tiny_plan)
-    assert profile.campaign.failed == {kernel: "no memory"}
-    assert kernel not in {row.kernel for row in profile.table}
+    assert profile.campaign.failed == {kernel.signature: "no memory"}
+    assert kernel.signature not in {row.kernel for row in profile.table}
 
 
 @pytest.mark.slow
 def test_a_device_without_a_name_goes_by_its_processor(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
-    device = synthetic(tiny_plan)
+    device = synthetic()
     known = replace(device.describe(), model=UNREADABLE, soc="Some CPU @ 2 GHz")
     device.describe = lambda: known
     with MeasurementStore(tmp_path / "m.db") as store:

@@ -24,21 +24,17 @@ from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.packing import XNNPACK_ROUNDING_US
 from mnasfpn.latency.profiling.plan import BY_OPERATOR, ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import profile_device
-from mnasfpn.latency.profiling.session import PACK_SENTINEL_KEY, SENTINEL_KEY, Session
+from mnasfpn.latency.profiling.session import PACK_SENTINEL_NAME, Session
 from mnasfpn.latency.profiling.store import MeasurementStore
-from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.tflite.schema import BUILTIN_CODES, BUILTIN_NAMES
+from mnasfpn.tests.latency.synthetic_device import executed
 
 
 class Profiled:
     """The synthetic device with an operator profile that obeys the same law."""
 
-    def __init__(self, device, plan: ProfilingPlan, times_called: int = 1) -> None:
+    def __init__(self, device, times_called: int = 1) -> None:
         self.inner, self.times_called = device, times_called
-        self.graphs: dict[str, Graph] = {packed.key: packed.graph for packed in plan.packs}
-        self.graphs |= plan.heads_by_operator
-        self.inner.graphs = plan.graphs | self.graphs | self.inner.graphs
-        self.inner.graphs[PACK_SENTINEL_KEY] = self.inner.graphs[SENTINEL_KEY]
 
     def describe(self):
         return self.inner.describe()
@@ -51,7 +47,7 @@ class Profiled:
     ) -> Iterator[tuple[Job, Run]]:
         for job, run in self.inner.run_round(jobs, settings, round_number):
             if settings.op_profile:
-                rows = tuple(self.rows(execution_plan(self.inner.graphs[job.key])))
+                rows = tuple(self.rows(executed(job.model)))
                 stats = {"median": sum(row.mean_us for row in rows), "count": settings.runs}
                 yield job, replace(run, samples_us=(), stats_us=stats, op_profile=rows)
             else:
@@ -80,7 +76,7 @@ def packed_plan(tiny_plan: ProfilingPlan) -> ProfilingPlan:
 def test_the_table_is_what_the_profile_says_without_any_call(
     packed_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
-    device = Profiled(synthetic(packed_plan), packed_plan)
+    device = Profiled(synthetic())
     with MeasurementStore(tmp_path / "m.db") as store:
         profile = profile_device(Session(device, store, protocol), packed_plan)
     assert profile.dispatch_us == 0
@@ -99,7 +95,7 @@ def test_packs_are_visited_instead_of_kernels_and_never_twice(
 ) -> None:
     visited = []
     for _ in range(2):
-        device = Profiled(synthetic(packed_plan), packed_plan)
+        device = Profiled(synthetic())
         with MeasurementStore(tmp_path / "m.db") as store:
             profile_device(Session(device, store, protocol), packed_plan)
         visited.append([key for key in device.inner.visited if not key.startswith("sentinel")])
@@ -107,21 +103,21 @@ def test_packs_are_visited_instead_of_kernels_and_never_twice(
     signatures = {kernel.signature for kernel in packed_plan.kernels}
     assert not signatures & set(first)
     for packed in packed_plan.packs:
-        assert first.count(packed.key) == protocol.rounds
+        assert first.count(packed.name) == protocol.rounds
     assert second == []
 
 
 def test_a_profile_whose_rows_are_merged_is_refused_before_heads_are_measured(
     packed_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
-    device = Profiled(synthetic(packed_plan), packed_plan, times_called=2)
+    device = Profiled(synthetic(), times_called=2)
     with (
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(BenchmarkOutputError, match="files of their own"),
     ):
         profile_device(Session(device, store, protocol), packed_plan)
-    packs = {packed.key for packed in packed_plan.packs}
-    assert set(device.inner.visited) == packs | {PACK_SENTINEL_KEY}
+    packs = {packed.name for packed in packed_plan.packs}
+    assert set(device.inner.visited) == packs | {PACK_SENTINEL_NAME}
 
 
 @pytest.mark.slow
@@ -130,7 +126,7 @@ def test_operators_divide_the_latency_of_calibration_heads(
 ) -> None:
     plan = replace(tiny_plan, by_operator=True)
     for first in (True, False):
-        device = Profiled(synthetic(plan), plan)
+        device = Profiled(synthetic())
         with MeasurementStore(tmp_path / "m.db") as store:
             profile = profile_device(Session(device, store, protocol), plan)
         visited = [key for key in device.inner.visited if key.endswith(BY_OPERATOR)]
@@ -152,12 +148,12 @@ def test_operators_that_are_merged_are_refused_before_heads_are_measured(
     tiny_plan, synthetic, protocol, tmp_path: Path
 ) -> None:
     plan = replace(tiny_plan, by_operator=True)
-    device = Profiled(synthetic(plan), plan, times_called=2)
+    device = Profiled(synthetic(), times_called=2)
     with (
         MeasurementStore(tmp_path / "m.db") as store,
         pytest.raises(BenchmarkOutputError, match="one row for 2 calls"),
     ):
         profile_device(Session(device, store, protocol), plan)
     assert all(
-        key.endswith(BY_OPERATOR) or key == PACK_SENTINEL_KEY for key in device.inner.visited
+        key.endswith(BY_OPERATOR) or key == PACK_SENTINEL_NAME for key in device.inner.visited
     )

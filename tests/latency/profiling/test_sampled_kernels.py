@@ -127,7 +127,7 @@ def test_a_profile_with_networks_is_calibrated_on_them_and_comes_back(
     for arithmetic in plan.arithmetics:
         assert set(general_kernels(60, 0, arithmetic)) <= set(plan.kernels)
     with MeasurementStore(tmp_path / "measurements.db") as store:
-        measured = profile_device(Session(synthetic(plan), store, protocol), plan)
+        measured = profile_device(Session(synthetic(), store, protocol), plan)
     assert [network.name for network in measured.networks] == [
         network.name for network in plan.random_networks
     ]

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mnasfpn.android_harness.measurement import Run, Status
 from mnasfpn.android_harness.protocol import SIMULATED_PROTOCOL, MeasuringProtocol
 from mnasfpn.errors import InvalidInput, JobFailed
 from mnasfpn.latency.kernels.kernel import Kernel, kernel_graph
 from mnasfpn.latency.kernels.runtimes import BUILTIN
-from mnasfpn.latency.profiling.plan import REPEAT, ProfilingPlan
+from mnasfpn.latency.profiling.plan import DISPATCH, REPEAT, ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import profile_device
-from mnasfpn.latency.profiling.session import PACK_SENTINEL_KEY, SENTINEL_KEY, Session
-from mnasfpn.latency.profiling.store import MeasurementStore
+from mnasfpn.latency.profiling.session import SENTINEL, SENTINEL_NAME, Session
+from mnasfpn.latency.profiling.store import MeasurementStore, name_of
 from mnasfpn.models.space import Space
+from mnasfpn.models.tflite.writer import write_tflite
+from mnasfpn.tests.latency.conftest import PROTOCOL
 from mnasfpn.tests.latency.profiling.test_profile_device_packed import Profiled
+from mnasfpn.tests.latency.synthetic_device import SyntheticDevice
 
 SMALL = Space("small", channels=(16,), kernels=(3,), expansions=(16,), internal_blocks=1)
 PLAN = ProfilingPlan(SMALL, seed=1, calibration_heads=5, validation_heads=5, input_size=64)
@@ -35,9 +41,7 @@ def store(tmp_path: Path) -> Iterator[MeasurementStore]:
 
 @pytest.fixture
 def device(synthetic):
-    made = synthetic(PLAN)
-    made.graphs |= {"first": ADD, "second": ADD}
-    return made
+    return synthetic()
 
 
 @pytest.fixture
@@ -63,7 +67,7 @@ def test_a_profile_decodes_every_run_once(
     """Whether they are made meanwhile, or were there before."""
     plan = replace(PLAN, **way)
     for first in (True, False):
-        device = Profiled(synthetic(plan), plan)
+        device = Profiled(synthetic())
         with MeasurementStore(tmp_path / "m.db") as store:
             profile_device(Session(device, store, protocol, seed=1), plan)
             rows = store._one("SELECT count(*) FROM run")
@@ -72,35 +76,102 @@ def test_a_profile_decodes_every_run_once(
         decoded.clear()
 
 
-def test_a_store_written_by_0_1_0_is_resumed_but_for_its_heads(synthetic, tmp_path: Path) -> None:
-    """All three ways to measure the small plan; the figures are those that 0.1.0 made of them.
+def test_nothing_of_a_store_written_by_0_1_0_is_used_and_it_is_said(
+    synthetic, tmp_path: Path
+) -> None:
+    """It has all kernels of the small plan, alone and packed, and heads under the same numbers.
 
-    0.1.0 drew other heads under the same numbers: what it measured of them is never taken for ours.
+    Their files cannot be told, so all is measured; the runs themselves are kept.
     """
     archive = Path(__file__).with_name("written_by_0.1.0.db.gz")
     (tmp_path / "m.db").write_bytes(gzip.decompress(archive.read_bytes()))
     protocol = MeasuringProtocol(
         "synthetic", statistics=("median",), rounds=1, agreeing=1, runs=2, cooldown_timeout_s=0
     )
-    measured = {SENTINEL_KEY, PACK_SENTINEL_KEY}
+    device = synthetic(dispatch_us=3.0)
     with MeasurementStore(tmp_path / "m.db") as store:
-        for way, dispatch_us, table_us in (
-            ({}, 2.2128305589456687, 150.25435299476626),
-            ({"packed": True}, 0.0, 48.852599999999995),
-            ({"by_operator": True}, 2.2128305589456687, 150.25435299476626),
-        ):
-            plan = replace(PLAN, **way)
-            device = Profiled(synthetic(plan), plan)
-            profile = profile_device(Session(device, store, protocol, seed=1), plan)
-            heads = {*plan.whole_models, *plan.heads_by_operator}
-            assert set(device.inner.visited) - measured == heads - measured
-            measured |= heads
-            assert profile.dispatch_us == dispatch_us
-            assert sum(row.latency_us for row in profile.table) == pytest.approx(table_us)
-            for head in profile.heads:
-                true_us = device.inner.latency_us(plan.whole_models[head.name])
-                assert head.latency_ms == pytest.approx(true_us / 1e3)
-            assert (len(profile.table), len(profile.heads)) == (53, 10)
+        old = store._one("SELECT count(*) FROM run")
+        session = Session(device, store, protocol, seed=1)
+        assert session.runs_without_digest == old > 80
+        profile = profile_device(session, PLAN)
+        assert session.runs_without_digest == old
+    assert set(device.visited) == {*PLAN.graphs, SENTINEL_NAME}
+    assert profile.dispatch_us == pytest.approx(device.latency_us(kernel_graph(DISPATCH)))
+    for row in profile.table:
+        kernel = Kernel.parse(row.kernel)
+        assert row.latency_us == pytest.approx(3.0 + device.kernel_us(kernel))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"input_size": 128}, {"channels": (40, 104, 336)}],
+    ids=str,
+)
+def test_the_same_heads_on_other_features_are_other_models(
+    change: dict[str, object], synthetic, store: MeasurementStore, protocol
+) -> None:
+    """Their names say how they are drawn, which is the same."""
+    first, other = (replace(PLAN, **each) for each in ({}, change))
+    assert set(first.whole_models) == set(other.whole_models)
+    profiles = []
+    for plan in (first, other):
+        device = synthetic()
+        profiles.append(profile_device(Session(device, store, protocol, seed=1), plan))
+        assert set(plan.whole_models) <= set(device.visited)
+    for plan, profile in zip((first, other), profiles, strict=True):
+        for head in profile.heads:
+            true_us = synthetic().latency_us(plan.whole_models[head.name])
+            assert head.latency_ms == pytest.approx(true_us / 1e3)
+    # All of both is there now: whichever is asked for again, nothing is visited.
+    device = synthetic()
+    for plan, profile in zip((first, other), profiles, strict=True):
+        again = profile_device(Session(device, store, protocol, seed=1), plan)
+        assert [head.name for head in again.heads] == [head.name for head in profile.heads]
+        for one, two in zip(again.heads, profile.heads, strict=True):
+            assert one.latency_ms == pytest.approx(two.latency_ms)
+    assert device.visited == []
+
+
+shapes = st.tuples(*[st.integers(1, 9)] * 2, st.integers(1, 32))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(shapes, st.integers(0, 3)), min_size=1, max_size=6))
+def test_whatever_is_measured_under_one_name_each_file_has_its_own_latency(asked) -> None:
+    """Graphs and files, of any size and any weights; what was measured is never visited again."""
+    device = SyntheticDevice()
+    seen: set[bytes] = set()
+    with tempfile.TemporaryDirectory() as folder, MeasurementStore(f"{folder}/m.db") as store:
+        for (height, width, channels), seed in asked:
+            kernel = Kernel.parse(
+                f"conv 1x{height}x{width}x{channels} -> 1x{height}x{width}x8 k1x1 s1x1"
+            )
+            content = write_tflite(kernel_graph(kernel), seed=seed)
+            path = Path(folder, "model.tflite")
+            path.write_bytes(content)
+            device.visited.clear()
+            session = Session(device, store, PROTOCOL)
+            session.measure({"model": path})
+            assert ("model" in device.visited) == (content not in seen)
+            seen.add(content)
+            (found,) = session.measurements().values()
+            assert found.centre_us == pytest.approx(device.latency_us(kernel_graph(kernel)))
+
+
+def test_a_file_that_changes_while_it_is_measured_is_measured_as_it_was(
+    device, store: MeasurementStore, protocol, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write_tflite(ADD))
+
+    def overwrite(done: int, total: int, name: str) -> None:
+        path.write_bytes(write_tflite(kernel_graph(SENTINEL)))
+
+    session = Session(device, store, protocol, progress=overwrite)
+    session.measure({"model": path})
+    (found,) = session.measurements().values()
+    assert found.centre_us == pytest.approx(device.latency_us(ADD))
+    assert found.spread == 0
 
 
 def test_what_another_process_measured_meanwhile_is_not_measured_again(
@@ -126,8 +197,8 @@ def test_through_another_runtime_a_device_is_another(
         Session(device, store, protocol, runtime=BUILTIN),
     )
     delegated.measure({"first": ADD})
-    assert set(delegated.runs()) == {"first", SENTINEL_KEY}
-    assert builtin.runs() == {}
+    assert set(delegated.runs()) == {"first", SENTINEL_NAME}
+    assert store.runs(builtin.info) == {}
     assert store.devices() == (delegated.info,)
 
 
@@ -144,7 +215,7 @@ class SeesFiles:
 
     def run_round(self, jobs, settings, round_number) -> Iterator:
         for job, run in self.device.run_round(jobs, settings, round_number):
-            self.files[job.key] = (job.model, job.model.read_bytes())
+            self.files[name_of(job.key)] = (job.model, job.model.read_bytes())
             yield job, run
 
 

@@ -10,10 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mnasfpn.android_harness.measurement import DeviceInfo, OpTiming, Run, Telemetry
 from mnasfpn.errors import InvalidInput, JobFailed
-from mnasfpn.latency.profiling.store import MeasurementStore
+from mnasfpn.latency.profiling.store import MeasurementStore, digest, name_of, run_key
 
 DEVICE = DeviceInfo("A1", "Pixel", "SoC", "14", "arm64-v8a", "benchmark_model", cores=(6, 7))
 RUN = Run(
@@ -55,7 +57,7 @@ def test_two_devices_side_by_side(tmp_path: Path) -> None:
 WRITER = """
 import sys
 from mnasfpn.android_harness.measurement import DeviceInfo, Run
-from mnasfpn.latency.profiling.store import MeasurementStore
+from mnasfpn.latency.profiling.store import MeasurementStore, digest, name_of, run_key
 device = DeviceInfo("A1", "Pixel", "SoC", "14", "arm64", "tool")
 with MeasurementStore(sys.argv[1]) as store:
     for number in range(10**9):
@@ -159,8 +161,8 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path: Path) -> None:
 def test_visits_last_from_the_one_before_to_their_own_end(tmp_path: Path) -> None:
     """Also over two campaigns: the pause between them ends with a sentinel, which is not asked."""
     with MeasurementStore(tmp_path / "m.db") as store:
-        for key in ("sentinel", "a", "b", "sentinel", "a"):
-            store.append(DEVICE, key, RUN)
+        for name in ("sentinel", "a", "b", "sentinel", "a"):
+            store.append(DEVICE, run_key(name, digest(b"its file")), RUN)
         for number, at_s in enumerate((1.0, 3.5, 4.0, 59.0, 59.25)):
             store._database.execute(
                 "UPDATE run SET recorded = ? WHERE id = ?",
@@ -202,3 +204,16 @@ def test_a_damaged_row_stays_an_error_and_those_before_it_are_kept(tmp_path: Pat
         (text,) = store._database.execute("SELECT run FROM run WHERE id = 3").fetchone()
         store._database.execute("UPDATE run SET run = ? WHERE id = 2", (text,))
         assert [run.round for run in store.runs(DEVICE)["conv"]] == [0, 2, 2]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.text(max_size=80), st.binary(max_size=40), st.binary(max_size=40))
+def test_a_key_tells_the_name_and_the_file(name: str, one: bytes, other: bytes) -> None:
+    keys = [run_key(name, digest(content)) for content in (one, other)]
+    assert [name_of(key) for key in keys] == [name, name]
+    assert (keys[0] == keys[1]) == (one == other)
+
+
+@pytest.mark.parametrize("key", ["mnasfpn/1/0/a1b2c3d4", "pack 0123456789ab", "sentinel", ""])
+def test_a_key_of_0_1_0_tells_no_file(key: str) -> None:
+    assert name_of(key) is None
