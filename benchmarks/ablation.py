@@ -13,187 +13,26 @@ towards what the operators say.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
 from ..cli.console import command, progress
-from ..latency.estimate.estimate import uncalibrated
-from ..latency.fitting.calibration_fit import RIDGE
-from ..latency.fitting.fit import fit_regressions
-from ..latency.fitting.held_out import Chosen, every_fifth, held_out
-from ..latency.fitting.robust_least_squares import robust_least_squares
+from ..latency.fitting.fit import fit_regressions, head_plan, measured_cost
+from ..latency.fitting.held_out import Chosen
 from ..latency.kernels.cache_traffic import MEGABYTE, cold_megabytes, family
-from ..latency.kernels.execution import ExecutionPlan, execution_plan
+from ..latency.kernels.execution import ExecutionPlan
 from ..latency.kernels.features import Matrix
-from ..latency.kernels.kernel import Kernel
-from ..latency.kernels.runtimes import runtime_named
-from ..latency.profile.calibration import settled_us
 from ..latency.profile.device_profile import DeviceProfile, MeasuredHead, load_profile
-from ..latency.profile.table import look_up_table
-from ..latency.profiling.head_graph import head_graph
 from ..storage.atomic import write_atomically
+from .laws import LAWS, Law, Models, fit, predict
 
 OUT = Path(__file__).parent / "results"
 RESAMPLES = 4000
 CONFIDENCE = 0.95
-SETTLINGS_US = (0.0, 1e3, 2e3, 4e3, 6e3, 10e3)  # tried where a law has one
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0)  # tried where coefficients are drawn somewhere
-STEP_NOISE_US = 2.0  # of an operator profile, in whole microseconds with an event around each
-
-
-@dataclass(frozen=True)
-class Law:
-    """A way from kernels to models.
-
-    Args:
-        factors: on the latency alone: none, one, or one of each family of kernels.
-        prices: terms of a kernel that have a price per megabyte: of tensors, weights and windows.
-        own_prices: of each family, not of all kernels alike.
-        overheads: intercept, delegate partitions and what crosses them.
-        settling: whether prices are paid in part, the less the faster the model is.
-        operators: whether coefficients of kernels are drawn to what operator profiles say.
-    """
-
-    name: str
-    factors: str = "one"
-    prices: tuple[int, ...] = ()
-    own_prices: bool = False
-    overheads: bool = False
-    settling: bool = False
-    operators: bool = False
-
-    @property
-    def choices(self) -> list[tuple[float, float]]:
-        """(settling in microseconds, strength) to be chosen between."""
-        return [
-            (settling, strength)
-            for settling in (SETTLINGS_US if self.settling else (0.0,))
-            for strength in (STRENGTHS if self.drawn else (RIDGE,))
-        ]
-
-    @property
-    def drawn(self) -> bool:
-        """Whether coefficients are drawn somewhere, how strongly a fifth left out has to say."""
-        return self.factors == "family" or self.operators
-
-
-TENSORS, WEIGHTS, WINDOWS = 1, 2, 3
-ALL = (TENSORS, WEIGHTS, WINDOWS)
-TWO = (TENSORS, WEIGHTS)
-FITTED = (
-    Law("one factor"),
-    Law("one factor, overheads", overheads=True),
-    Law("one factor, weights", prices=(WEIGHTS,)),
-    Law("one factor, weights, overheads", prices=(WEIGHTS,), overheads=True),
-    Law("one factor, weights, settling", prices=(WEIGHTS,), settling=True),
-    Law("one factor, tensors, weights, settling", prices=TWO, settling=True),
-    Law("one factor, tensors, weights, overheads, settling", "one", TWO, False, True, True),
-    Law("one factor, all prices, overheads, settling", "one", ALL, False, True, True),
-    Law("a factor of each family, weights, overheads", "family", (WEIGHTS,), False, True),
-    Law("warm and cold: each family its own, overheads, settling", "family", ALL, True, True, True),
-)
-#: From the simplest to the richest.
-LAWS = (
-    Law("plain sum", "none"),
-    *(law for each in FITTED for law in (each, replace(each, operators=True))),
-)
-
-
-@dataclass(frozen=True)
-class Models:
-    """n measured models, K families.
-
-    Args:
-        latency_us: [n].
-        families: [n, K, 4]: sums over kernels of the latency alone, and megabytes.
-        overheads: [n, 3].
-        steps: of each model: the same of single kernels, [m, K, 4], and what they took in it, [m].
-    """
-
-    latency_us: Matrix
-    families: Matrix
-    overheads: Matrix
-    steps: tuple[tuple[Matrix, Matrix], ...]
-
-    def only(self, chosen: Chosen) -> Models:
-        return Models(
-            self.latency_us[chosen],
-            self.families[chosen],
-            self.overheads[chosen],
-            tuple(self.steps[i] for i in chosen),
-        )
-
-
-def terms(law: Law, families: Matrix, overheads: Matrix) -> tuple[Matrix, Matrix, Matrix]:
-    """[n, ...] of a law's factors, prices and overheads."""
-    factors, prices = families[..., :1], families[..., list(law.prices)]
-    if law.factors != "family":
-        factors = factors.sum(axis=1, keepdims=True)
-    if not law.own_prices:
-        prices = prices.sum(axis=1, keepdims=True)
-    count = len(families)
-    flat = factors.reshape(count, -1), prices.reshape(count, -1)
-    return *flat, overheads if law.overheads else overheads[:, :0]
-
-
-def predict(law: Law, models: Models, fitted: tuple[float, Matrix]) -> Matrix:
-    """[n], microseconds."""
-    settling_us, coefficients = fitted
-    factors, prices, overheads = terms(law, models.families, models.overheads)
-    own, cold, shared = np.split(coefficients, np.cumsum([factors.shape[1], prices.shape[1]]))
-    return settled_us(factors @ own + overheads @ shared, prices @ cold, settling_us)
-
-
-def fit(law: Law, models: Models) -> tuple[float, Matrix]:
-    """Settling and coefficients."""
-    if law.factors == "none":
-        return 0.0, np.ones(1)
-    everything = np.arange(len(models.latency_us))
-    splits = list(every_fifth(len(everything))) if law.drawn else [(everything, everything)]
-
-    def off(choice: tuple[float, float]) -> float:
-        predicted_us = held_out(
-            splits,
-            lambda kept, left: predict(
-                law, models.only(left), (choice[0], _solve(law, models.only(kept), *choice))
-            ),
-        )
-        return float(np.abs(predicted_us / models.latency_us - 1).mean())
-
-    best = min(law.choices, key=off)
-    return best[0], _solve(law, models, *best)
-
-
-def _solve(law: Law, models: Models, settling_us: float, strength: float) -> Matrix:
-    factors, prices, overheads = terms(law, models.families, models.overheads)
-    paid = models.latency_us / (models.latency_us + settling_us)
-    design = np.hstack([factors, prices * paid[:, None], overheads])
-    typical = (design / models.latency_us[:, None]).mean(axis=0)
-    target = np.zeros(design.shape[1])
-    target[: factors.shape[1]] = 1.0
-    pull = RIDGE * typical
-    if law.factors == "family":
-        pull[: factors.shape[1]] = strength
-    if law.operators:
-        of_kernels = factors.shape[1] + prices.shape[1]
-        target[:of_kernels] = _of_steps(law, models, settling_us)
-        pull[: factors.shape[1]] = strength
-        pull[factors.shape[1] : of_kernels] = strength * typical[factors.shape[1] : of_kernels]
-    return robust_least_squares(design, models.latency_us, models.latency_us, pull, target)
-
-
-def _of_steps(law: Law, models: Models, settling_us: float) -> Matrix:
-    """Factors and prices as operators alone have them."""
-    families, wanted_us = (np.concatenate(each) for each in zip(*models.steps, strict=True))
-    latency_us = np.repeat(models.latency_us, [len(us) for _, us in models.steps])
-    factors, prices, _ = terms(law, families, np.zeros((len(families), 0)))
-    design = np.hstack([factors, prices * (latency_us / (latency_us + settling_us))[:, None]])
-    return robust_least_squares(design, wanted_us, np.sqrt(wanted_us + STEP_NOISE_US))
 
 
 @dataclass(frozen=True)
@@ -214,24 +53,19 @@ def campaign(path: Path, condition: str) -> Campaign:
     steps_us = {head["name"]: head.get("steps_us", ()) for head in heads}
     regressors = {kind: each.regressor for kind, each in fit_regressions(profile).items()}
     profile = replace(profile, regressors=regressors)
-    plans = {head.name: _plan(profile, head) for head in profile.heads}
+    plans = {head.name: head_plan(profile, head) for head in profile.heads}
     names = sorted({family(kernel) for plan in plans.values() for kernel in plan.kernels})
     validation = profile.heads_for("validation")
-    twice = [(each.repeat_ms, each.latency_ms) for each in validation if each.repeat_ms]
-    first, second = np.asarray(twice).T
+    twice = [(each.latency_ms, each.repeat_ms) for each in validation if each.repeat_ms]
+    once, again = np.asarray(twice).T
     return Campaign(
         profile.campaign.seed,
         condition,
         _models(profile, profile.heads_for("calibration"), plans, names, steps_us),
         _models(profile, validation, plans, names, {}),
-        rms(second / first - 1) / np.sqrt(2),
+        rms(again / once - 1) / np.sqrt(2),
         profile.campaign.unstable,
     )
-
-
-def _plan(profile: DeviceProfile, head: MeasuredHead) -> ExecutionPlan:
-    graph = head_graph(head.genotype, head.channels, head.input_size)
-    return execution_plan(graph, runtime_named(profile.runtime))
 
 
 def _models(
@@ -241,13 +75,13 @@ def _models(
     names: list[str],
     steps_us: dict[str, Sequence[float]],
 ) -> Models:
-    table = look_up_table(profile.table)
+    cost = measured_cost(profile)
     families, overheads, steps = [], [], []
     for head in heads:
         plan = plans[head.name]
         each = np.zeros((len(plan.kernels), len(names), 4))
         for step, kernel in zip(each, plan.kernels, strict=True):
-            step[names.index(family(kernel))] = _kernel_terms(profile, table, kernel)
+            step[names.index(family(kernel))] = (cost(kernel)[0], *cold_megabytes(kernel))
         families.append(each.sum(axis=0))
         partitions = plan.delegate_partitions
         crossing = sum(partition.bytes_in + partition.bytes_out for partition in partitions)
@@ -256,12 +90,6 @@ def _models(
         steps.append((each[: len(wanted_us)], wanted_us))
     latency_us = np.asarray([1e3 * head.latency_ms for head in heads])
     return Models(latency_us, np.asarray(families), np.asarray(overheads), tuple(steps))
-
-
-def _kernel_terms(profile: DeviceProfile, table: Any, kernel: Kernel) -> tuple[float, ...]:
-    found = uncalibrated(profile, table, kernel)
-    assert found is not None  # heads are of the space that was measured
-    return found[0], *cold_megabytes(kernel)
 
 
 def rms(values: Matrix) -> float:
@@ -380,10 +208,6 @@ def markdown(rows: Sequence[Row], campaigns: Sequence[Campaign], device: str) ->
     return "\n".join(lines) + "\n"
 
 
-def _condition(quiet: Iterable[Path], loaded: Iterable[Path]) -> list[tuple[Path, str]]:
-    return [*((path, "quiet") for path in quiet), *((path, "loaded") for path in loaded)]
-
-
 PROFILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -395,8 +219,8 @@ def main(
     profiles: tuple[Path, ...], loaded: tuple[Path, ...], out: Path, as_json: bool
 ) -> dict[str, object]:
     """Laws from kernels to models, fitted and compared on profiles of this PC."""
-    wanted = _condition(profiles, loaded)
-    campaigns = [campaign(path, condition) for path, condition in wanted]
+    campaigns = [campaign(path, "quiet") for path in profiles]
+    campaigns += [campaign(path, "loaded") for path in loaded]
     by_operator = all(len(us) for each in campaigns for _, us in each.calibration.steps)
     laws = [law for law in LAWS if by_operator or not law.operators]
     errors: dict[Law, list[Matrix]] = {}
@@ -405,16 +229,11 @@ def main(
             errors[law] = [errors_of(law, each) for each in campaigns]
             watch(number, len(laws), law.name)
     rows = compare(errors, [each.condition for each in campaigns])
-    text = markdown(rows, campaigns, load_profile(wanted[0][0]).device.soc)
+    text = markdown(rows, campaigns, load_profile(profiles[0]).device.soc)
     result: dict[str, object] = {
         "provenance": "measured",
         "campaigns": [
-            {
-                "seed": each.seed,
-                "condition": each.condition,
-                "sigma": each.sigma,
-                "unstable": each.unstable,
-            }
+            {name: getattr(each, name) for name in ("seed", "condition", "sigma", "unstable")}
             for each in campaigns
         ],
         "laws": [{**asdict(row), "significantly_worse": row.worse} for row in rows],

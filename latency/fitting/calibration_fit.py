@@ -35,7 +35,7 @@ from .robust_least_squares import robust_least_squares
 KernelCost = Callable[[Kernel], tuple[float, float]]
 
 LEAST_TO_CALIBRATE = 5
-SETTLING_US = (0.0, 1e3, 2e3, 4e3, 6e3, 10e3)  # that are tried
+SETTLING_US = (0.0, 1e3, 2e3, 4e3, 8e3, 16e3, 32e3)  # that are tried
 #: Weight of a coefficient's distance from what it is without evidence, in units of its term's
 #: typical share of a latency, against one model's relative error: decides between terms that the
 #: models do not tell apart.
@@ -65,7 +65,7 @@ class Law:
 
     Args:
         settling_us: see :mod:`..profile.calibration`.
-        coefficients: [A * OF_ARITHMETIC + len(SHARED)] of the terms of :func:`_terms`.
+        coefficients: [A * OF_ARITHMETIC + len(SHARED)] of the terms of :func:`model_terms`.
     """
 
     settling_us: float
@@ -95,8 +95,8 @@ def fit_calibration(models: Sequence[WholeModel], cost: KernelCost) -> Calibrati
         )
     arithmetics = sorted({kernel.dtype for model in models for kernel in model.plan.kernels})
     latency_us = np.asarray([1e3 * model.latency_ms for model in models])
-    terms = np.asarray([_terms(model.plan, cost, arithmetics) for model in models])
-    as_used = np.asarray([_terms(m.plan, m.cost or cost, arithmetics) for m in models])
+    terms = np.asarray([model_terms(model.plan, cost, arithmetics) for model in models])
+    as_used = np.asarray([model_terms(m.plan, m.cost or cost, arithmetics) for m in models])
     left_out_us = predict_left_out(terms, latency_us, as_used)
     everything = residual_interval(left_out_us, latency_us)
     law = fit_law(terms, latency_us)
@@ -116,7 +116,7 @@ def fit_calibration(models: Sequence[WholeModel], cost: KernelCost) -> Calibrati
     )
 
 
-def _terms(plan: ExecutionPlan, cost: KernelCost, arithmetics: Sequence[str]) -> list[float]:
+def model_terms(plan: ExecutionPlan, cost: KernelCost, arithmetics: Sequence[str]) -> list[float]:
     """What the coefficients are multiplied with: of each arithmetic, then of the model."""
     own = {arithmetic: np.zeros(OF_ARITHMETIC) for arithmetic in arithmetics}
     for kernel in plan.kernels:
@@ -138,7 +138,7 @@ def fit_law(terms: Matrix, latency_us: Matrix) -> Law:
     """The law of least relative error.
 
     Args:
-        terms: [n, ...], see :func:`_terms`.
+        terms: [n, ...], see :func:`model_terms`.
         latency_us: [n].
     """
     laws = [_solved(terms, latency_us, settling_us) for settling_us in SETTLING_US]

@@ -17,7 +17,7 @@ from ..profile.table import look_up_table
 from ..profile.validation import HeldOutModel
 from ..profiling.head_graph import head_graph
 from .accuracy import validate
-from .calibration_fit import WholeModel, fit_calibration
+from .calibration_fit import KernelCost, WholeModel, fit_calibration
 from .regression import LEAST_KERNELS, KernelRegression
 
 
@@ -51,6 +51,23 @@ def fit_regressions(profile: DeviceProfile) -> dict[str, KernelRegression]:
     }
 
 
+def measured_cost(profile: DeviceProfile) -> KernelCost:
+    """What a profile's table, or else its regressions, say of kernels.
+
+    Raises:
+        NotCovered: of a kernel, that neither says anything.
+    """
+    table = look_up_table(profile.table)
+
+    def cost(kernel: Kernel) -> tuple[float, float]:
+        found = uncalibrated(profile, table, kernel)
+        if found is None:
+            raise NotCovered(f"{kernel.signature!r} was not measured, nor anything of its kind")
+        return found[0], found[2]
+
+    return cost
+
+
 def calibrate(profile: DeviceProfile, regressions: Mapping[str, KernelRegression]) -> Calibration:
     """The calibration on a profile's heads and networks.
 
@@ -64,13 +81,7 @@ def calibrate(profile: DeviceProfile, regressions: Mapping[str, KernelRegression
     Raises:
         InvalidInput, NotCovered: as :func:`fit`.
     """
-    table = look_up_table(profile.table)
-
-    def measured(kernel: Kernel) -> tuple[float, float]:
-        found = uncalibrated(profile, table, kernel)
-        if found is None:
-            raise NotCovered(f"{kernel.signature!r} was not measured, nor anything of its kind")
-        return found[0], found[2]
+    measured = measured_cost(profile)
 
     def left_out(kernel: Kernel) -> tuple[float, float]:
         fitted = regressions.get(kernel.kind)
@@ -80,7 +91,7 @@ def calibrate(profile: DeviceProfile, regressions: Mapping[str, KernelRegression
         return net_us(left_out_us, profile.dispatch_us), fitted.regressor.half_width
 
     heads = [
-        WholeModel(_plan(profile, head), head.latency_ms, HEADS)
+        WholeModel(head_plan(profile, head), head.latency_ms, HEADS)
         for head in profile.heads_for("calibration")
     ]
     networks = []
@@ -91,7 +102,7 @@ def calibrate(profile: DeviceProfile, regressions: Mapping[str, KernelRegression
     return fit_calibration([*heads, *networks], measured)
 
 
-def _plan(profile: DeviceProfile, head: MeasuredHead) -> ExecutionPlan:
+def head_plan(profile: DeviceProfile, head: MeasuredHead) -> ExecutionPlan:
     graph = head_graph(head.genotype, head.channels, head.input_size)
     return execution_plan(graph, runtime_named(profile.runtime))
 
