@@ -97,9 +97,7 @@ def main(
     """One file per kernel against packed kernels, on this PC."""
     device = HostDevice()
     info = device.describe()
-    asked = ProfileOptions(
-        calibration_heads=calibration, validation_heads=validation, operators="no"
-    )
+    asked = ProfileOptions(calibration_heads=calibration, validation_heads=validation)
     plan = replace(asked.plan(), detectors=())
     with MeasurementStore(store) as runs, progress("measuring", quiet=as_json) as watch:
         session = Session(device, runs, progress=watch)

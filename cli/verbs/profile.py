@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--binary", type=options.FILE, help="A benchmark_model for the phone.")
 @options.output("--store", "Raw runs; default: OUT with the suffix .db.", required=False)
 @options.count(
-    "--calibration-heads", 24, "Whole random heads to calibrate sums of kernels on.", least=5
+    "--calibration-heads", 40, "Whole random heads to calibrate sums of kernels on.", least=5
 )
 @options.count(
     "--validation-heads", 40, "Others, measured twice, to tell how good predictions are.", least=5
@@ -42,11 +42,6 @@ if TYPE_CHECKING:
     "--kernels",
     ("auto", "packed", "alone"),
     "Many in one file, by the operator profile, or one each; auto: packed on phones.",
-)
-@options.choice(
-    "--operators",
-    ("auto", "yes", "no"),
-    "Calibration heads once more, by operator; auto: on this PC, if it has a C compiler.",
 )
 @options.seed
 def profile(

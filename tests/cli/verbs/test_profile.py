@@ -31,7 +31,7 @@ def test_spaces_are_those_of_mnasfpn_cells() -> None:
 
 
 OTHERS = ProfileOptions(
-    *("A1B2", "no-expand", 64, 5, 6, 7, "int8,float32", "builtin", "packed", "no", 3)
+    *("A1B2", "no-expand", 64, 5, 6, 7, "int8,float32", "builtin", "packed", 3)
 )
 
 
