@@ -134,6 +134,8 @@ def all_profiles(rows: Sequence[Held]) -> list[Held]:
     found = []
     for count in COUNTS:
         its = [row for row in rows if row.count == count]
+        if not its:
+            continue
         names = ("inside", "below", "above", "low", "high")
         means = {name: float(np.mean([getattr(row, name) for row in its])) for name in names}
         tried = sum(row.tried for row in its)
