@@ -166,7 +166,9 @@ def errors_of(law: Law, each: Campaign) -> Matrix:
     return predict(law, each.validation, fitted) / each.validation.latency_us - 1
 
 
-def markdown(rows: Sequence[Row], campaigns: Sequence[Campaign], device: str) -> str:
+def markdown(
+    rows: Sequence[Row], campaigns: Sequence[Campaign], device: str, note: str = ""
+) -> str:
     chosen = simplest(rows)
     lines = [
         "# Which law leads from kernels to models",
@@ -176,7 +178,8 @@ def markdown(rows: Sequence[Row], campaigns: Sequence[Campaign], device: str) ->
         f"and {len(campaigns[0].validation.latency_us)} others, drawn uniformly, that are "
         "predicted. While the loaded ones were measured, another program kept the pinned core "
         "busy. Sigma is what one measurement is off by (of two of the same head, the RMS relative "
-        "difference over the square root of 2): it is in every error.",
+        "difference over the square root of 2): it is in every error."
+        + (f" {note}" if note else ""),
         "",
         "| campaign | condition | sigma | UNSTABLE | fastest and slowest held-out head |",
         "|---|---|---|---|---|",
@@ -214,9 +217,10 @@ PROFILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @command
 @click.argument("profiles", nargs=-1, required=True, type=PROFILE)
 @click.option("--loaded", multiple=True, type=PROFILE, help="One of a busy machine; repeatable.")
+@click.option("--note", default="", help="On how the profiles were made; goes into the results.")
 @click.option("--out", type=click.Path(path_type=Path), default=OUT, help="Where results go.")
 def main(
-    profiles: tuple[Path, ...], loaded: tuple[Path, ...], out: Path, as_json: bool
+    profiles: tuple[Path, ...], loaded: tuple[Path, ...], note: str, out: Path, as_json: bool
 ) -> dict[str, object]:
     """Laws from kernels to models, fitted and compared on profiles of this PC."""
     campaigns = [campaign(path, "quiet") for path in profiles]
@@ -229,9 +233,10 @@ def main(
             errors[law] = [errors_of(law, each) for each in campaigns]
             watch(number, len(laws), law.name)
     rows = compare(errors, [each.condition for each in campaigns])
-    text = markdown(rows, campaigns, load_profile(profiles[0]).device.soc)
+    text = markdown(rows, campaigns, load_profile(profiles[0]).device.soc, note)
     result: dict[str, object] = {
         "provenance": "measured",
+        "note": note,
         "campaigns": [
             {name: getattr(each, name) for name in ("seed", "condition", "sigma", "unstable")}
             for each in campaigns
