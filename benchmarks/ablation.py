@@ -241,14 +241,7 @@ def main(
             {name: getattr(each, name) for name in ("seed", "condition", "sigma", "unstable")}
             for each in campaigns
         ],
-        "laws": [
-            {
-                **asdict(row),
-                "significantly_worse": row.worse,
-                "errors": [np.round(each, 5).tolist() for each in errors[row.law]],
-            }
-            for row in rows
-        ],
+        "laws": [{**asdict(row), "significantly_worse": row.worse} for row in rows],
         "chosen": asdict(simplest(rows).law),
     }
     write_atomically(out / "ablation.json", json.dumps(result, indent=1) + "\n")
