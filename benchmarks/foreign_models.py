@@ -171,7 +171,6 @@ def main(
         arithmetic=",".join(ARITHMETICS),
         calibration_heads=heads,
         validation_heads=heads,
-        operators="no",
         seed=seed,
     )
     plan = replace(asked.plan(), detectors=())

@@ -96,9 +96,7 @@ def main(
     store: Path, out: Path, calibration: int, validation: int, as_json: bool
 ) -> dict[str, object]:
     """One file per kernel against packed kernels, on this PC."""
-    asked = ProfileOptions(
-        calibration_heads=calibration, validation_heads=validation, operators="no"
-    )
+    asked = ProfileOptions(calibration_heads=calibration, validation_heads=validation)
     plan = replace(asked.plan(), detectors=())
     with (
         opened(HOST, None) as pc,

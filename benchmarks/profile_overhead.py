@@ -28,7 +28,7 @@ from ..storage.atomic import write_atomically
 OUT = Path(__file__).parent / "results"
 STAND_IN = Path(__file__).parent / "stand_in_host.py"
 THIS = "this version"
-PROFILE = ("profile", "--out", "p.json", "--operators", "no", "--json")
+PROFILE = ("profile", "--out", "p.json", "--json")
 #: What is timed, in this order in one folder.
 COMMANDS: dict[str, tuple[str, ...]] = {
     "`mnasfpn profile`": PROFILE,

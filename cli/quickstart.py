@@ -147,7 +147,6 @@ def _profile(folder: Folder, seed: int, quiet: bool, size: Size) -> DeviceProfil
     asked = ProfileOptions(
         calibration_heads=size.calibration_heads,
         validation_heads=size.validation_heads,
-        operators="no",
         seed=seed,
     )
     detectors = (published(DETECTOR).graph(), _small_detector(size).graph())

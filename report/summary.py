@@ -62,14 +62,19 @@ def validation_rows(validation: Validation) -> list[SummaryRow]:
         figure: Figure = getattr(validation.accuracy, field)
         floor = write(getattr(noise, field).value) if noise else "not measured"
         rows.append((name, *_written(figure, write), floor))
-    inside = share(sum(point.inside for point in validation.points), len(validation.points))
+    held = {
+        "inside their interval": sum(point.inside for point in validation.points),
+        "below it": sum(point.measured_ms < point.low_ms for point in validation.points),
+        "above it": sum(point.measured_ms > point.high_ms for point in validation.points),
+    }
+    shares = {name: share(hits, len(validation.points)) for name, hits in held.items()}
     worst = next(p for p in validation.points if p.name == validation.largest_error)
     error = worst.predicted_ms / worst.measured_ms - 1
     where = f"{worst.name}: {worst.predicted_ms:.2f} for {worst.measured_ms:.2f} ms"
     return [
         *rows,
         ("largest error", f"{error:+.1%}", where, ""),
-        ("inside their interval", *_written(inside, _percent), ""),
+        *((name, *_written(figure, _percent), "") for name, figure in shares.items()),
     ]
 
 

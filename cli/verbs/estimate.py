@@ -46,7 +46,7 @@ def _print(found: dict[str, LatencyEstimate], layers: bool) -> None:
     for name, value in found.items():
         say(
             f"{name}: {value.latency_ms:.2f} ms ({value.low_ms:.2f} to {value.high_ms:.2f} ms "
-            f"with {value.coverage:.0%}), {value.provenance}",
+            f"with {value.coverage:.0%}: {value.interval_from}), {value.provenance}",
             "bold",
         )
         say(f"  {_parts(value)} ms")
@@ -79,6 +79,7 @@ def _as_object(value: LatencyEstimate, layers: bool) -> dict[str, Any]:
         "low_ms": value.low_ms,
         "high_ms": value.high_ms,
         "coverage": value.coverage,
+        "interval_from": value.interval_from,
         "provenance": value.provenance,
         "rows": value.rows,
         "unstable_rows": value.unstable_rows,

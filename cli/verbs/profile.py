@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.option("--cores", help="Of a phone, to run on, like 6,7; default: the biggest.")
 @options.output("--store", "Raw runs; default: OUT with the suffix .db.", required=False)
 @options.count(
-    "--calibration-heads", 24, "Whole random heads to calibrate sums of kernels on.", least=5
+    "--calibration-heads", 40, "Whole random heads to calibrate sums of kernels on.", least=5
 )
 @options.count(
     "--validation-heads", 40, "Others, measured twice, to tell how good predictions are.", least=5
@@ -43,11 +43,6 @@ if TYPE_CHECKING:
     "--kernels",
     ("auto", "packed", "alone"),
     "Many in one file, by the operator profile, or one each; auto: packed on phones.",
-)
-@options.choice(
-    "--operators",
-    ("auto", "yes", "no"),
-    "Calibration heads once more, by operator; auto: on this PC, if it has a C compiler.",
 )
 @click.option(
     "--afresh",

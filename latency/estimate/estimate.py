@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ from ...models.graph.graph import Graph
 from ..kernels.execution import ExecutionPlan, execution_plan
 from ..kernels.kernel import Kernel
 from ..kernels.runtimes import runtime_named
+from ..profile.calibration import population
 from ..profile.device_profile import DeviceProfile
 from ..profile.table import MeasuredKernel, look_up_table
 from .bounds import Bound, SpeedLimits, speed_limits
@@ -77,8 +77,9 @@ class LatencyEstimate:
     """Latency of one model on one device.
 
     Args:
-        low_ms, high_ms: hold the measured latency with probability ``coverage``, for models like
-            those the profile was fitted on; wider by the bounds of kernels that are not covered.
+        low_ms, high_ms: hold a measurement with probability ``coverage``, for models drawn like
+            those of ``interval_from``; wider by the bounds of kernels that are not covered.
+        interval_from: what the interval stands on: residuals of which population, and how many.
         overhead_ms: intercept, delegate partitions and what crosses them, and weights that are in
             no cache.
         contributions: of every kernel, in execution order; with the overhead they add up to
@@ -95,6 +96,7 @@ class LatencyEstimate:
     low_ms: float
     high_ms: float
     coverage: float
+    interval_from: str
     overhead_ms: float
     contributions: tuple[Contribution, ...]
     uncovered: tuple[str, ...]
@@ -173,9 +175,9 @@ class Estimator:
         if found is None:
             bound = self._rates_of(kernel.dtype).bound(kernel)
             return KernelLatency(bound.middle_us, bound.middle_us, 0.0, "bound", 0.0, bound)
-        net_us, source, half_width = found
-        in_model_us = self.calibration.kernel_us(kernel, net_us)
-        return KernelLatency(net_us, *in_model_us, source, half_width)
+        alone_us, source, half_width = found
+        in_model_us = self.calibration.kernel_us(kernel, alone_us)
+        return KernelLatency(alone_us, *in_model_us, source, half_width)
 
     def estimate(self, graph: Graph, allow_gaps: bool = False) -> LatencyEstimate:
         """Latency of a graph; layers that reach no output cost nothing.
@@ -199,16 +201,18 @@ class Estimator:
         overhead_ms = self.calibration.overhead_us(plan) / 1e3
         latency_ms = overhead_ms + sum(item.latency_ms for item in contributions)
         known_ms = latency_ms - sum(item.latency_ms for item in unknown)
-        # A regression may err alike on all its kernels, but not as the calibration does.
-        regression = sum(errors_us) / 1e3 / known_ms if known_ms > 0 else 0.0
-        half_width = math.hypot(self.calibration.half_width, regression)
+        # A regression may err alike on all its kernels.
+        regression_error = sum(errors_us) / 1e3 / known_ms if known_ms > 0 else 0.0
+        interval, basis = self.calibration.interval(_population(plan, contributions))
+        low, high = interval.ratios(regression_error)
         kernels = dict.fromkeys(plan.kernels)
         reasons = [self._table[kernel].reasons for kernel in kernels if kernel in self._table]
         return LatencyEstimate(
             latency_ms=latency_ms,
-            low_ms=known_ms / (1 + half_width) + sum(item.low_ms for item in unknown),
-            high_ms=known_ms * (1 + half_width) + sum(item.high_ms for item in unknown),
-            coverage=self.calibration.coverage,
+            low_ms=low * known_ms + sum(item.low_ms for item in unknown),
+            high_ms=high * known_ms + sum(item.high_ms for item in unknown),
+            coverage=interval.coverage,
+            interval_from=basis,
             overhead_ms=overhead_ms,
             contributions=tuple(contributions),
             uncovered=uncovered,
@@ -250,23 +254,30 @@ class Estimator:
         return contributions, errors_us
 
 
+def _population(plan: ExecutionPlan, contributions: Sequence[Contribution]) -> str:
+    in_table = all(item.source == "table" for item in contributions)
+    parts = zip(plan.kernels, contributions, strict=True)
+    return population(((kernel.dtype, item.latency_ms) for kernel, item in parts), in_table)
+
+
 def uncalibrated(
     profile: DeviceProfile, table: dict[Kernel, MeasuredKernel], kernel: Kernel
 ) -> tuple[float, Source, float] | None:
     """(net microseconds, source, half width) of a kernel measured alone; None if unknown."""
     row = table.get(kernel)
     if row is not None:
-        return _net(row.latency_us, profile.dispatch_us), "table", 0.0
+        return net_us(row.latency_us, profile.dispatch_us), "table", 0.0
     regressor = profile.regressors.get(kernel.kind)
     if regressor is None:
         return None
-    net_us = _net(float(regressor.predict((kernel,))[0]), profile.dispatch_us)
+    predicted_us = net_us(float(regressor.predict((kernel,))[0]), profile.dispatch_us)
     if regressor.extrapolates(kernel):
-        return net_us, "extrapolation", EXTRAPOLATION_PENALTY * regressor.half_width
-    return net_us, "regression", regressor.half_width
+        return predicted_us, "extrapolation", EXTRAPOLATION_PENALTY * regressor.half_width
+    return predicted_us, "regression", regressor.half_width
 
 
-def _net(latency_us: float, dispatch_us: float) -> float:
+def net_us(latency_us: float, dispatch_us: float) -> float:
+    """Of a kernel measured alone, without the call of the interpreter."""
     return max(latency_us - dispatch_us, LEAST_NET_SHARE * latency_us)
 
 

@@ -37,13 +37,15 @@ class KernelRegression:
         seed: of folds, boosting and forest.
 
     After ``fit``: ``regressor`` holds the numbers a profile stores, ``estimator`` what
-    scikit-learn fitted (None for the linear model).
+    scikit-learn fitted (None for the linear model), ``left_out_us`` what is said of each kernel by
+    fits, and by a choice of candidate, in which it had no say.
     """
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        self.regressor: Regressor | None = None
+        self._regressor: Regressor | None = None
         self.estimator: Any = None
+        self.left_out_us: dict[Kernel, float] = {}
 
     def fit(
         self, kernels: Sequence[Kernel], latencies_us: Sequence[float] | Matrix
@@ -60,20 +62,32 @@ class KernelRegression:
         x, y = feature_matrix(kernels), np.asarray(latencies_us, dtype=np.float64)
         _check(kernels, y)
         with threadpool_limits(1):  # threads only wait for each other on tables this small
-            return self._fit(x, y)
+            left_out_us = self._fit(x, y)
+        self.left_out_us = dict(zip(kernels, left_out_us.tolist(), strict=True))
+        return self
 
-    def _fit(self, x: Matrix, y: Matrix) -> KernelRegression:
+    def _fit(self, x: Matrix, y: Matrix) -> Matrix:
         candidates = _candidates(len(y))
         guesses = {method: self._held_out(fit, x, y) for method, fit in candidates.items()}
         scores = {method: float(np.abs(guess / y - 1).mean()) for method, guess in guesses.items()}
         best = min(scores, key=lambda method: scores[method])
-        self.regressor, self.estimator = candidates[best](x, y, self.seed)
-        self.regressor = replace(
-            self.regressor,
+        left_out = self._chosen_without(guesses, y)
+        fitted, self.estimator = candidates[best](x, y, self.seed)
+        self._regressor = replace(
+            fitted,
             scores={str(method): score for method, score in scores.items()},
-            half_width=conformal_half_width(guesses[best], y),
+            half_width=conformal_half_width(left_out, y),
         )
-        return self
+        return left_out
+
+    def _chosen_without(self, guesses: dict[Method, Matrix], y: Matrix) -> Matrix:
+        """[n], of each fold what the candidate guessed that is best on the others."""
+        off = {method: np.abs(guess / y - 1) for method, guess in guesses.items()}
+
+        def best(kept: Chosen, left: Chosen) -> Matrix:
+            return guesses[min(off, key=lambda method: float(off[method][kept].mean()))][left]
+
+        return held_out(_shuffled_folds(len(y), self.seed), best)
 
     def _held_out(self, fit: Candidate, x: Matrix, y: Matrix) -> Matrix:
         return held_out(
@@ -83,7 +97,7 @@ class KernelRegression:
 
     def predict(self, kernels: Sequence[Kernel]) -> Matrix:
         """Microseconds."""
-        return self._fitted().predict(kernels)
+        return self.regressor.predict(kernels)
 
     def score(self, kernels: Sequence[Kernel], latencies_us: Sequence[float] | Matrix) -> float:
         """R2, as in scikit-learn."""
@@ -91,10 +105,16 @@ class KernelRegression:
         residual = ((y - self.predict(kernels)) ** 2).sum()
         return float(1 - residual / ((y - y.mean()) ** 2).sum())
 
-    def _fitted(self) -> Regressor:
-        if self.regressor is None:
+    @property
+    def regressor(self) -> Regressor:
+        """The numbers.
+
+        Raises:
+            InvalidInput: nothing was fitted.
+        """
+        if self._regressor is None:
             raise InvalidInput("this regression has no numbers yet; call fit first")
-        return self.regressor
+        return self._regressor
 
 
 Fitted = tuple[Regressor, Any]

@@ -41,8 +41,6 @@ class MeasuredHead:
         channels: of the backbone's C3, C4 and C5.
         repeat_ms: the same head measured a second time; None for calibration.
         reasons: why the measurement is UNSTABLE; empty where it is VALID.
-        steps_us: how the operator profile divides ``latency_ms`` among the steps of the head's
-            execution plan; empty where it was not asked for.
     """
 
     name: str
@@ -54,13 +52,10 @@ class MeasuredHead:
     spread: float
     repeat_ms: float | None = None
     reasons: tuple[str, ...] = ()
-    steps_us: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 < self.latency_ms < math.inf:
             raise InvalidProfile(f"'latency_ms' must be positive, got {self.latency_ms}")
-        if any(not step_us >= 0 for step_us in self.steps_us):
-            raise InvalidProfile(f"'steps_us' of {self.name} must not be negative")
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-import numpy as np
-
 from ...android_harness.measurement import UNREADABLE, Measurement, Run, Status, core_doubts
 from ...android_harness.verdict import measurements
 from ...errors import JobFailed
 from ..kernels.execution import execution_plan
-from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel
 from ..profile.device_profile import (
     CampaignRecord,
@@ -22,8 +19,7 @@ from ..profile.device_profile import (
     Role,
 )
 from ..profile.table import MeasuredKernel
-from .packing import step_latencies_us
-from .plan import BY_OPERATOR, DISPATCH, REPEAT, ProfilingPlan
+from .plan import DISPATCH, REPEAT, ProfilingPlan
 from .sampled_heads import DrawnHead
 from .sampled_networks import Network
 from .session import PACK_SENTINEL_NAME, Session
@@ -36,7 +32,7 @@ def measured_profile(session: Session, plan: ProfilingPlan) -> DeviceProfile:
         JobFailed: the cheapest kernel has no measurement, without which no other can be read.
         BenchmarkOutputError: an operator profile that cannot be told apart.
     """
-    return _Measured(session, plan, _found(session, plan), operator_shares(session, plan)).profile()
+    return _Measured(session, plan, _found(session, plan)).profile()
 
 
 def unpacked_runs(session: Session, plan: ProfilingPlan) -> dict[str, list[Run]]:
@@ -54,33 +50,10 @@ def unpacked_runs(session: Session, plan: ProfilingPlan) -> dict[str, list[Run]]
     return unpacked
 
 
-def operator_shares(session: Session, plan: ProfilingPlan) -> dict[str, Matrix]:
-    """Shares of the steps of each head that was measured by operator, in execution order.
-
-    Medians over the runs, of shares: a PC's clock is another in each run.
-
-    Raises:
-        BenchmarkOutputError: an operator profile that cannot be told apart.
-    """
-    runs, shares = session.runs(), {}
-    for name, graph in plan.heads_by_operator.items():
-        executed = execution_plan(graph, plan.runtime)
-        found = [
-            np.asarray(step_latencies_us(executed, run.op_profile))
-            for run in runs.get(name, ())
-            if not run.error
-        ]
-        if found:
-            shares[name] = np.median([us / us.sum() for us in found], axis=0)
-    return shares
-
-
 def _found(session: Session, plan: ProfilingPlan) -> dict[str, Measurement]:
     """All that a plan asks for, by name; what packs measured under their kernels' signatures."""
-    runs = session.runs()
-    profiled = unpacked_runs(session, plan)
-    profiled |= {name: [*runs[name]] for name in plan.heads_by_operator if name in runs}
-    found = measurements(session.info, profiled, session.protocol, PACK_SENTINEL_NAME)
+    packed = unpacked_runs(session, plan)
+    found = measurements(session.info, packed, session.protocol, PACK_SENTINEL_NAME)
     alone = session.measurements()
     return found | {name: alone[name] for name in plan.graphs if name in alone}
 
@@ -101,13 +74,11 @@ class _Measured:
 
     Args:
         found: by name, see :func:`_found`.
-        shares: see :func:`operator_shares`.
     """
 
     session: Session
     plan: ProfilingPlan
     found: Mapping[str, Measurement]
-    shares: Mapping[str, Matrix]
 
     def profile(self) -> DeviceProfile:
         info, plan = self.session.info, self.plan
@@ -195,7 +166,6 @@ class _Measured:
 
     def head(self, head: DrawnHead, role: Role, figures: _Figures) -> MeasuredHead:
         repeat = self.figures(head.name + REPEAT)
-        shares = self.shares.get(head.name + BY_OPERATOR)
         return MeasuredHead(
             name=head.name,
             role=role,
@@ -206,7 +176,6 @@ class _Measured:
             spread=figures.spread,
             repeat_ms=repeat.centre_us / 1e3 if repeat else None,
             reasons=figures.reasons,
-            steps_us=() if shares is None else tuple((shares * figures.centre_us).tolist()),
         )
 
     def network(self, network: Network, figures: _Figures) -> MeasuredNetwork:

@@ -29,7 +29,7 @@ from ..kernels.runtimes import XNNPACK, Runtime
 #: Of inputs, outputs and weights in one file: a phone must hold several copies of them.
 MOST_BYTES = 48_000_000
 RESOLUTION_US = 1.0  # of an operator profile
-INSTEAD = "measure kernels in files of their own, heads whole: --kernels alone --operators no"
+INSTEAD = "measure kernels in files of their own: --kernels alone"
 #: XNNPACK rounds the time of each of its operators down.
 XNNPACK_ROUNDING_US = RESOLUTION_US / 2
 FLAT = 2  # axes of a dense layer's result that lost its input's

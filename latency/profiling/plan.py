@@ -14,7 +14,7 @@ from ..kernels.runtimes import XNNPACK, Runtime
 from ..profile.device_profile import Role
 from .head_graph import INPUT_SIZE, MOBILENET_V2_CHANNELS, head_graph
 from .packing import Pack, pack
-from .sampled_heads import DrawnHead, graded_heads, random_heads
+from .sampled_heads import DrawnHead, random_heads
 from .sampled_kernels import general_kernels
 from .sampled_networks import Network, random_networks
 from .space_kernels import distinct, space_kernels
@@ -22,7 +22,6 @@ from .space_kernels import distinct, space_kernels
 #: As little work as a model can have: what remains is the call of the interpreter.
 DISPATCH = Kernel.parse("relu6 1x1x1x16 -> 1x1x1x16")
 REPEAT = " again"  # behind the name of a validation head: its second measurement
-BY_OPERATOR = " by operator"  # behind the name of a calibration head: its operator profile
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,6 @@ class ProfilingPlan:
         channels, input_size: of the backbone's features the heads stand on.
         packed: kernels are measured many in one file, by the operator profile; see
             ``docs/measuring-kernels.md``.
-        by_operator: the calibration heads are measured once more with the operator profile, so
-            that it is known what each kernel takes inside a model. Needs a tool that tells the
-            operators of different delegate partitions apart: this PC's.
     """
 
     space: Space = MNASFPN
@@ -54,13 +50,12 @@ class ProfilingPlan:
     networks: int = 0
     arithmetics: tuple[Arithmetic, ...] = ("float32",)
     seed: int = 0
-    calibration_heads: int = 24
+    calibration_heads: int = 40
     validation_heads: int = 40
     channels: tuple[int, int, int] = MOBILENET_V2_CHANNELS
     input_size: int = INPUT_SIZE
     runtime: Runtime = XNNPACK
     packed: bool = False
-    by_operator: bool = False
 
     @cached_property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -91,7 +86,7 @@ class ProfilingPlan:
     @cached_property
     def heads(self) -> dict[Role, tuple[DrawnHead, ...]]:
         return {
-            "calibration": graded_heads(self.space, self.calibration_heads, 2 * self.seed),
+            "calibration": random_heads(self.space, self.calibration_heads, 2 * self.seed),
             "validation": random_heads(self.space, self.validation_heads, 2 * self.seed + 1),
         }
 
@@ -108,14 +103,8 @@ class ProfilingPlan:
         return graphs | {network.name: network.graph for network in self.random_networks}
 
     @property
-    def heads_by_operator(self) -> dict[str, Graph]:
-        """Name -> calibration head, whose operators are measured one by one."""
-        heads = self.heads["calibration"] if self.by_operator else ()
-        return {head.name + BY_OPERATOR: self.whole_models[head.name] for head in heads}
-
-    @property
     def graphs(self) -> dict[str, Graph]:
-        """Name -> what is measured under it, but packs and operators."""
+        """Name -> what is measured under it, but packs."""
         alone = () if self.packed else self.kernels
         return {
             **{kernel.signature: kernel_graph(kernel) for kernel in alone},
@@ -126,4 +115,4 @@ class ProfilingPlan:
     def measured_names(self) -> tuple[str, ...]:
         """Of all that a profile holds, however its kernels are measured."""
         kernels = (kernel.signature for kernel in self.kernels)
-        return (*kernels, *self.heads_by_operator, *self.whole_models)
+        return (*kernels, *self.whole_models)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...errors import InvalidInput
 from ..profile.device_profile import DeviceProfile
-from .measured_profile import measured_profile, operator_shares, unpacked_runs
+from .measured_profile import measured_profile, unpacked_runs
 from .plan import ProfilingPlan
 from .session import PACK_SENTINEL_NAME, Session
 
@@ -21,8 +21,7 @@ def profile_device(session: Session, plan: ProfilingPlan) -> DeviceProfile:
     Raises:
         InvalidInput: the session is of another seed or runtime.
         DeviceError: the device cannot go on; what was measured is kept.
-        BenchmarkOutputError: an operator profile was asked for and does not tell which kernel is
-            which.
+        BenchmarkOutputError: an operator profile of packed kernels does not tell which is which.
         JobFailed: the store cannot be written, or the device runs no model at all.
     """
     if (session.seed, session.runtime) != (plan.seed, plan.runtime):
@@ -30,11 +29,9 @@ def profile_device(session: Session, plan: ProfilingPlan) -> DeviceProfile:
             f"the session has seed {session.seed} and runtime {session.runtime.name}, the plan "
             f"seed {plan.seed} and {plan.runtime.name}; begin the session with the plan's"
         )
-    packs = {packed.name: packed.graph for packed in plan.packs}
-    if profiled := packs | plan.heads_by_operator:
-        session.measure(profiled, PACK_SENTINEL_NAME, op_profile=True)
+    if packs := {packed.name: packed.graph for packed in plan.packs}:
+        session.measure(packs, PACK_SENTINEL_NAME, op_profile=True)
         # An operator profile that cannot be read ends here, not after all the heads.
         unpacked_runs(session, plan)
-        operator_shares(session, plan)
     session.measure(plan.graphs)
     return measured_profile(session, plan)

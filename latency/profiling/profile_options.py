@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from ...android_harness.host import operator_profile
 from ...android_harness.measurement import HOST
 from ...errors import InvalidInput
 from ...models.graph.arithmetic import ARITHMETICS, Arithmetic
@@ -14,7 +13,7 @@ from ...models.space import MNASFPN_SPACES
 from ..kernels.runtimes import runtime_named
 from .plan import ProfilingPlan
 
-KERNELS_PER_NETWORK = 16  # of ``general``: a random network to calibrate on for so many kernels
+KERNELS_PER_NETWORK = 12  # of ``general``: a random network to calibrate on for so many kernels
 
 
 @dataclass(frozen=True)
@@ -30,8 +29,6 @@ class ProfileOptions:
         arithmetic: one or more of ``ARITHMETICS``, with commas between; float32 among them.
         runtime: by name.
         kernels: many in one file, or one in each; auto: packed on phones.
-        operators: whether calibration heads are measured once more, operator by operator; auto: on
-            this PC, if it has a C compiler.
     """
 
     device: str = HOST
@@ -43,7 +40,6 @@ class ProfileOptions:
     arithmetic: str = "float32"
     runtime: str = ProfilingPlan.runtime.name
     kernels: Literal["auto", "packed", "alone"] = "auto"
-    operators: Literal["auto", "yes", "no"] = "auto"
     seed: int = ProfilingPlan.seed
 
     def __post_init__(self) -> None:
@@ -77,12 +73,6 @@ class ProfileOptions:
             input_size=self.input_size,
             runtime=runtime_named(self.runtime),
             packed=self.kernels == "packed" or (self.kernels == "auto" and self.device != HOST),
-            by_operator=self.operators == "yes"
-            or (
-                self.operators == "auto"
-                and self.device == HOST
-                and operator_profile.obstacle() is None
-            ),
         )
 
 

@@ -15,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import mnasfpn.android_harness.host.host
-import mnasfpn.android_harness.host.operator_profile
 import mnasfpn.models.space
 import mnasfpn.search.search_request
 import mnasfpn.search.search_space
@@ -75,7 +74,6 @@ if __name__ == "__main__":
     if seconds != "real":
         SimulatedHost.seconds = float(seconds)
         mnasfpn.android_harness.host.host.HostDevice = SimulatedHost
-        mnasfpn.android_harness.host.operator_profile.obstacle = lambda: "a law has no operators"
     mnasfpn.models.space.MNASFPN_SPACES["mnasfpn"] = TINY
     mnasfpn.search.search_space.search_space = lambda name, repeats=3: SearchSpace(TINY, repeats)
     mnasfpn.search.search_request.search_space = mnasfpn.search.search_space.search_space

@@ -103,9 +103,9 @@ def test_ctrl_c_while_this_pc_is_measured_leaves_no_process(tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_ctrl_c_while_operators_are_measured_leaves_no_runner(tmp_path: Path) -> None:
+def test_ctrl_c_while_packed_kernels_are_measured_leaves_no_runner(tmp_path: Path) -> None:
     """At whatever moment: the runner of an operator profile is a process of its own each time."""
-    here = ["env", f"TMPDIR={tmp_path}", *SIMULATED, "real", "profile", "--operators", "yes"]
+    here = ["env", f"TMPDIR={tmp_path}", *SIMULATED, "real", "profile", "--kernels", "packed"]
     for visits in range(1, 7):
         store = tmp_path / f"{visits}.db"
         ctrl_c(

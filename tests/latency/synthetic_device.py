@@ -11,6 +11,7 @@ import numpy as np
 
 from mnasfpn.android_harness.device import Job, RunSettings
 from mnasfpn.android_harness.measurement import DeviceInfo, Run, Telemetry
+from mnasfpn.latency.kernels.cache_traffic import cold_megabytes
 from mnasfpn.latency.kernels.execution import ExecutionPlan, execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profiling.store import digest, name_of
@@ -34,14 +35,16 @@ class SyntheticDevice:
 
     Args:
         noise: relative standard deviation of a sample.
-        cold: factor on kernels in a whole model; measured alone they are warm.
+        tensors_us_per_mb, weights_us_per_mb: of kernels in a whole model; alone they find all of it
+            in the caches.
         visited: names of what was measured, in order.
     """
 
     noise: float = 0.0
     dispatch_us: float = 2.0
     partition_us: float = 30.0
-    cold: dict[str, float] = field(default_factory=lambda: {"depthwise_conv": 1.3, "add": 1.6})
+    tensors_us_per_mb: float = 40.0
+    weights_us_per_mb: float = 200.0
     serial: str = "synthetic"
     visited: list[str] = field(default_factory=list)
 
@@ -73,8 +76,13 @@ class SyntheticDevice:
         return self.plan_us(execution_plan(graph))
 
     def plan_us(self, plan: ExecutionPlan) -> float:
-        alone = len(plan.kernels) == 1
-        total = self.dispatch_us
-        for kernel in plan.kernels:
-            total += self.kernel_us(kernel) * (1 if alone else self.cold.get(kernel.kind, 1))
-        return total + (0 if alone else self.partition_us * len(plan.delegate_partitions))
+        total = self.dispatch_us + sum(map(self.kernel_us, plan.kernels))
+        if len(plan.kernels) == 1:
+            return total
+        partitions_us = self.partition_us * len(plan.delegate_partitions)
+        return total + sum(map(self.cold_us, plan.kernels)) + partitions_us
+
+    def cold_us(self, kernel: Kernel) -> float:
+        """What a kernel takes more in a whole model."""
+        tensors, weights, _ = cold_megabytes(kernel)
+        return self.tensors_us_per_mb * tensors + self.weights_us_per_mb * weights

@@ -30,9 +30,7 @@ def test_spaces_are_those_of_mnasfpn_cells() -> None:
     assert set(space.type.choices) == set(MNASFPN_SPACES)
 
 
-OTHERS = ProfileOptions(
-    *("A1B2", "no-expand", 64, 5, 6, 7, "int8,float32", "builtin", "packed", "no", 3)
-)
+OTHERS = ProfileOptions(*("A1B2", "no-expand", 64, 5, 6, 7, "int8,float32", "builtin", "packed", 3))
 
 
 @pytest.mark.parametrize("asked", [ProfileOptions(), OTHERS])

@@ -11,9 +11,14 @@ import pytest
 
 from mnasfpn.errors import NotCovered
 from mnasfpn.latency.estimate.estimate import Estimator, estimate
-from mnasfpn.latency.kernels.cache_traffic import cold_megabytes, family
+from mnasfpn.latency.kernels.cache_traffic import cold_megabytes
 from mnasfpn.latency.kernels.execution import execution_plan
-from mnasfpn.latency.profile.calibration import Calibration, FamilyCalibration
+from mnasfpn.latency.profile.calibration import (
+    HEADS,
+    Calibration,
+    FamilyCalibration,
+    Interval,
+)
 from mnasfpn.latency.profile.device_profile import DeviceProfile, save_profile
 from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.sampled_heads import random_heads
@@ -90,7 +95,7 @@ def test_an_estimate_is_the_sum_it_says_it_is(fitted: DeviceProfile) -> None:
     for kernel in plan.kernels:
         alone_us = table[kernel.signature].latency_us
         net_us = max(alone_us - fitted.dispatch_us, 0.05 * alone_us)
-        known = calibration.families[family(kernel)]
+        known = calibration.families[kernel.dtype]
         prices = (known.tensors_us_per_mb, known.weights_us_per_mb, known.windows_us_per_mb)
         warm_us += known.factor * net_us
         cold_us += float(np.dot(prices, cold_megabytes(kernel)))
@@ -119,6 +124,31 @@ def test_without_a_row_the_regression_answers_and_the_interval_widens(
     assert set(by_regression.by_source_ms) == {"regression"}
     assert by_regression.latency_ms == pytest.approx(by_table.latency_ms, rel=0.15)
     assert by_regression.high_ms / by_regression.latency_ms > by_table.high_ms / by_table.latency_ms
+
+
+def test_an_estimate_says_what_its_interval_stands_on(fitted: DeviceProfile) -> None:
+    """Heads have residuals; no file was measured whole, so that a file's interval is wider."""
+    graph = head(fitted.heads[0].genotype)
+    assert fitted.calibration is not None
+    of_heads = fitted.calibration.intervals[HEADS]
+    by_table = estimate(graph, fitted)
+    assert by_table.interval_from == f"{of_heads.count} heads left out of the fit"
+    assert by_table.coverage == of_heads.coverage
+    ratios = by_table.low_ms / by_table.latency_ms, by_table.high_ms / by_table.latency_ms
+    assert ratios == pytest.approx((of_heads.low, of_heads.high))
+    assert ratios[0] * ratios[1] != pytest.approx(1, rel=1e-4)  # a side of its own each
+    by_regression = estimate(graph, replace(fitted, table=()))
+    assert by_regression.interval_from == (
+        "no float32 files were measured whole: twice as wide as of heads"
+    )
+    assert by_regression.low_ms / by_regression.latency_ms < of_heads.low**2
+    assert by_regression.high_ms / by_regression.latency_ms > of_heads.high**2
+    of_files = Interval(0.7, 1.2, 0.8, 9, regression_error=10.0)
+    calibration = replace(fitted.calibration, intervals={"float32 files": of_files})
+    from_files = estimate(graph, replace(fitted, table=(), calibration=calibration))
+    assert from_files.interval_from == "9 float32 files left out of the fit"
+    assert from_files.coverage == 0.8
+    assert from_files.high_ms / from_files.latency_ms == pytest.approx(1.2)
 
 
 def test_outside_the_measured_range_it_says_so(fitted: DeviceProfile) -> None:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from mnasfpn.errors import InvalidInput, InvalidProfile
-from mnasfpn.latency.fitting.calibration_fit import SETTLING_US, SHRINKAGES, fit_calibration
+from mnasfpn.latency.fitting.calibration_fit import (
+    SETTLING_US,
+    WholeModel,
+    fit_calibration,
+    fit_law,
+    predict_left_out,
+)
+from mnasfpn.latency.fitting.intervals import residual_interval
 from mnasfpn.latency.kernels.cache_traffic import (
     MANY_TAPS,
     cold_megabytes,
@@ -19,7 +26,14 @@ from mnasfpn.latency.kernels.cache_traffic import (
 from mnasfpn.latency.kernels.execution import ExecutionPlan, Partition
 from mnasfpn.latency.kernels.fusion import Step
 from mnasfpn.latency.kernels.kernel import Kernel
-from mnasfpn.latency.profile.calibration import AS_ALONE, Calibration, FamilyCalibration
+from mnasfpn.latency.profile.calibration import (
+    AS_ALONE,
+    HEADS,
+    Calibration,
+    FamilyCalibration,
+    Interval,
+    population,
+)
 
 NOTHING = Calibration({}, 5, 0.1, 0.1, 0.9)
 SMALL = Kernel.parse("depthwise_conv 1x8x8x32 -> 1x8x8x32 k5x5 s1x1")
@@ -59,6 +73,10 @@ def test_large_depthwise_windows_are_a_family_of_their_own() -> None:
     known = replace(NOTHING, families={"depthwise_conv": FamilyCalibration(1.5)})
     assert known.family(family(LARGE_WINDOW)).factor == 1.5
     assert known.family("add") is AS_ALONE
+    of_arithmetics = replace(known, families={"float32": FamilyCalibration(2.0), **known.families})
+    assert of_arithmetics.family("add").factor == 2.0
+    assert of_arithmetics.family("depthwise_conv").factor == 1.5
+    assert of_arithmetics.family("add int8") is AS_ALONE
 
 
 @pytest.mark.parametrize(("warm", "cold", "settling"), [(4.0, 3.0, 0.0), (1.0, 6.0, 3.0)])
@@ -89,70 +107,157 @@ def chains() -> list[ExecutionPlan]:
     ]
 
 
-def net_us(kernel: Kernel) -> float:
-    return kernel.madds / 50_000
+def cost(kernel: Kernel) -> tuple[float, float]:
+    return kernel.madds / 50_000, 0.0
 
 
 TRUTH = replace(
     NOTHING,
-    families={"conv_1x1": FamilyCalibration(1.2, weights_us_per_mb=90.0)},
+    families={
+        "float32": FamilyCalibration(1.2, tensors_us_per_mb=300.0, weights_us_per_mb=90.0),
+        "int8": FamilyCalibration(0.7, weights_us_per_mb=200.0),
+    },
+    intercept_us=20.0,
     settling_ms=2.0,
 )
 
 
 def true_ms(each: ExecutionPlan) -> float:
-    found = np.asarray([TRUTH.kernel_us(kernel, net_us(kernel)) for kernel in each.kernels])
-    return float(TRUTH.settled_us(*found.sum(axis=0))) / 1e3
+    parts = [TRUTH.kernel_us(kernel, cost(kernel)[0]) for kernel in each.kernels]
+    warm_us, cold_us = np.asarray(parts).sum(axis=0)
+    return float(TRUTH.settled_us(warm_us + TRUTH.overhead_us(each), cold_us)) / 1e3
 
 
+def in_int8(each: ExecutionPlan) -> ExecutionPlan:
+    return plan([replace(kernel, dtype="int8") for kernel in each.kernels])
+
+
+def heads(plans: list[ExecutionPlan], noise: float = 0.0) -> list[WholeModel]:
+    rng = np.random.default_rng(0)
+    return [WholeModel(each, true_ms(each) * np.exp(rng.normal(0, noise)), HEADS) for each in plans]
+
+
+@pytest.mark.slow
 def test_a_law_is_found_again_from_whole_models(chains) -> None:
-    measured_ms = list(map(true_ms, chains))
-    assert min(measured_ms) < 1 < 15 < max(measured_ms)
-    found = fit_calibration(chains, measured_ms, net_us)
+    measured = [*heads(chains), *heads([in_int8(each) for each in chains])]
+    latencies_ms = [model.latency_ms for model in measured]
+    assert min(latencies_ms) < 1 < 15 < max(latencies_ms)
+    found = fit_calibration(measured, cost)
     assert found.settling_ms == TRUTH.settling_ms
-    assert found.families["conv_1x1"].factor == pytest.approx(1.2, rel=0.03)
-    assert found.families["conv_1x1"].weights_us_per_mb == pytest.approx(90.0, rel=0.05)
-    assert found.half_width < 0.01
+    assert set(found.families) == {"float32", "int8"}
+    for name, true in TRUTH.families.items():
+        assert found.families[name].factor == pytest.approx(true.factor, rel=0.03)
+        assert found.families[name].weights_us_per_mb == pytest.approx(
+            true.weights_us_per_mb, rel=0.05
+        )
+    assert found.half_width < 0.02
 
 
 def test_between_what_predicts_alike_rounding_does_not_choose(chains) -> None:
-    """Kernels that cost in a model what they cost alone: any settling and shrinkage will do."""
-    alone_ms = [sum(map(net_us, each.kernels)) / 1e3 for each in chains]
-    found = fit_calibration(chains, alone_ms, net_us)
-    assert (1e3 * found.settling_ms, found.shrinkage) == (SETTLING_US[0], SHRINKAGES[0])
+    """Kernels that cost in a model what they cost alone: any settling will do."""
+    alone_ms = [sum(cost(kernel)[0] for kernel in each.kernels) / 1e3 for each in chains]
+    found = fit_calibration(
+        [WholeModel(*each, HEADS) for each in zip(chains, alone_ms, strict=True)], cost
+    )
+    assert 1e3 * found.settling_ms == SETTLING_US[0]
 
 
-def test_steps_tell_what_few_models_do_not(chains) -> None:
-    """Five models with 3 % of noise, with and without what each of their kernels took in them."""
-    few = chains[::7]
+def test_too_few_models_are_refused(chains) -> None:
+    with pytest.raises(InvalidInput, match="at least 5 measured models, got 4; measure more"):
+        fit_calibration(heads(chains[:4]), cost)
+
+
+def random_terms(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Of float32 models: microseconds alone, megabytes of tensors and of weights, overheads."""
+    sizes = np.exp(rng.normal(9, 1, (count, 1))) * rng.uniform(0.5, 1.5, (count, 3))
+    return np.hstack([sizes * (1, 3e-4, 3e-4), np.ones((count, 2)), sizes[:, :1] * 1e-4])
+
+
+def true_us(rng: np.random.Generator, terms: np.ndarray) -> np.ndarray:
+    """By a law, with what no law of these terms explains, and the noise of measuring."""
+    exact = terms @ (1.1, 20.0, 60.0, 10.0, 20.0, 5.0)
+    return exact * np.exp(0.03 * rng.standard_t(5, len(terms)) + rng.normal(0, 0.01, len(terms)))
+
+
+def test_a_model_that_is_left_out_has_no_say_in_its_prediction() -> None:
     rng = np.random.default_rng(0)
-    exact_ms = list(map(true_ms, few))
-    steps_us = []
-    for each, latency_ms in zip(few, exact_ms, strict=True):
-        share = latency_ms / (latency_ms + TRUTH.settling_ms)
-        parts = (TRUTH.kernel_us(kernel, net_us(kernel)) for kernel in each.kernels)
-        steps_us.append([warm_us + share * cold_us for warm_us, cold_us in parts])
-    noisy_ms = exact_ms * np.exp(rng.normal(0, 0.03, len(few)))
-
-    def worst(calibration: Calibration) -> float:
-        wrong = []
-        for each in chains:
-            found = np.asarray(
-                [calibration.kernel_us(kernel, net_us(kernel)) for kernel in each.kernels]
-            )
-            latency_ms = float(calibration.settled_us(*found.sum(axis=0))) / 1e3
-            wrong.append(abs(latency_ms / true_ms(each) - 1))
-        return max(wrong)
-
-    with_steps = worst(fit_calibration(few, noisy_ms, net_us, steps_us))
-    assert with_steps < 0.05
-    assert with_steps < worst(fit_calibration(few, noisy_ms, net_us))
+    terms = random_terms(rng, 12)
+    latency_us = true_us(rng, terms)
+    before = predict_left_out(terms, latency_us, terms)
+    latency_us[3] *= 10
+    after = predict_left_out(terms, latency_us, terms)
+    assert after[3] == before[3]
+    assert (np.delete(after, 3) != np.delete(before, 3)).all()
 
 
-def test_steps_of_another_plan_are_refused(chains) -> None:
-    steps_us = [[1.0] * (len(each.kernels) + 1) for each in chains]
-    with pytest.raises(InvalidInput, match=r"has 2 kernels and 3 measured steps.*measure"):
-        fit_calibration(chains, list(map(true_ms, chains)), net_us, steps_us)
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [19, 24, 40])
+def test_intervals_hold_on_either_side_what_they_say(count: int) -> None:
+    """The whole way, again and again: a law from so many heads, and new heads with new noise."""
+    rng = np.random.default_rng(count)
+    below, above = [], []
+    for _ in range(80):
+        terms = random_terms(rng, count)
+        latency_us = true_us(rng, terms)
+        interval = residual_interval(predict_left_out(terms, latency_us, terms), latency_us)
+        new = random_terms(rng, 500)
+        ratio = true_us(rng, new) / fit_law(terms, latency_us).predict_us(new)
+        below.append(np.mean(ratio < interval.low))
+        above.append(np.mean(ratio > interval.high))
+    assert 0.88 <= 1 - np.mean(below) - np.mean(above) <= 0.93
+    assert np.mean(below) == pytest.approx(0.05, abs=0.02)
+    assert np.mean(above) == pytest.approx(0.05, abs=0.02)
+
+
+def test_each_population_has_an_interval_of_its_own_residuals(chains) -> None:
+    """Files are predicted without their kernels' rows, so that theirs is the wider one."""
+    rng = np.random.default_rng(1)
+    regressed = {k: np.exp(rng.normal(0, 0.3)) for each in chains for k in each.kernels}
+
+    def by_regression(kernel: Kernel) -> tuple[float, float]:
+        return cost(kernel)[0] * regressed[kernel], 0.25
+
+    files = [
+        replace(model, population="float32 files", cost=by_regression)
+        for model in heads(chains[1::2])
+    ]
+    few = [replace(m, population="int8 files") for m in heads([in_int8(c) for c in chains[:4]])]
+    found = fit_calibration([*heads(chains[::2], noise=0.02), *files, *few], cost)
+    assert set(found.intervals) == {HEADS, "float32 files"}
+    of_heads, of_files = found.intervals[HEADS], found.intervals["float32 files"]
+    assert (of_heads.count, of_files.count) == (16, 16)
+    assert of_heads.coverage == pytest.approx(15 / 17)
+    assert np.log(of_files.high / of_files.low) > 2 * np.log(of_heads.high / of_heads.low)
+    assert (of_heads.regression_error, of_files.regression_error) == (0, pytest.approx(0.25))
+    assert found.interval(HEADS) == (of_heads, "16 heads left out of the fit")
+    wider, basis = found.interval("int8 files")
+    assert basis == "no int8 files were measured whole: twice as wide as of float32 files and heads"
+    assert np.log(wider.high) >= 2 * np.log(of_heads.high)
+
+
+def test_an_interval_widens_by_what_its_residuals_do_not_know() -> None:
+    interval = Interval(0.9, 1.3, 0.9, 24, regression_error=0.1)
+    for known in (0.0, 0.1):
+        assert interval.ratios(known) == pytest.approx((0.9, 1.3))
+    low, high = interval.ratios(0.4)
+    assert low < 0.9
+    assert high > 1.3
+    assert low * high == pytest.approx(0.9 * 1.3)
+
+
+def test_of_which_population_a_model_is() -> None:
+    assert population([("float32", 3.0)], in_table=True) == HEADS
+    assert population([("float32", 3.0)], in_table=False) == "float32 files"
+    assert population([("float32", 3.0), ("int8", 4.0)], in_table=True) == "int8 files"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [(0.0, 1.0, 0.9, 5), (1.1, 1.0, 0.9, 5), (0.9, np.inf, 0.9, 5), (0.9, 1.1, 90, 5)],
+)
+def test_impossible_intervals_are_refused(values: tuple[float, float, float, int]) -> None:
+    with pytest.raises(InvalidProfile, match=r"is none|is a probability, got 90"):
+        Interval(*values)
 
 
 @pytest.mark.parametrize(

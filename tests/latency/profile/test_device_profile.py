@@ -59,7 +59,7 @@ def damaged(text: str, path: str, value: object) -> str:
         ("table.0.kernel", "conv?", "not a kernel's signature"),
         ("runtime", "tensorrt", "no runtime is called 'tensorrt'"),
         ("provenance", "guessed", r"\$\.provenance"),
-        ("calibration.families.add.factor", -1.0, "'factor' must not be negative.*families"),
+        ("calibration.families.float32.factor", -1.0, "'factor' must not be negative.*families"),
         ("heads.0.genotype.blocks.0.level", 9, r"level 9 cannot be reached.*\$\.heads"),
         ("regressors.conv_1x1.coefficients", [1.0], r"Expected `object`.*coefficients"),
         ("regressors.conv_1x1.coefficients", {"colour": 1.0}, r"unknown features colour; known"),
@@ -67,6 +67,7 @@ def damaged(text: str, path: str, value: object) -> str:
         ("regressors.conv_1x1.half_width", -0.1, "must not be negative"),
         ("calibration.half_width", -0.1, "'half_width' must not be negative"),
         ("calibration.coverage", 90, "'coverage' is a probability, got 90"),
+        ("calibration.intervals.heads.high", 0.1, r"is none.*\$\.calibration\.intervals"),
         ("dispatch_us", -2.0, "'dispatch_us' must not be negative"),
     ],
 )

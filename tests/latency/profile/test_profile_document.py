@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.android_harness.measurement import DeviceInfo
-from mnasfpn.latency.profile.calibration import Calibration, FamilyCalibration
+from mnasfpn.latency.profile.calibration import Calibration, FamilyCalibration, Interval
 from mnasfpn.latency.profile.device_profile import (
     CampaignRecord,
     DeviceProfile,
@@ -36,6 +36,7 @@ SECTIONS: dict[str, type] = {
 NESTED: dict[tuple[str, str], tuple[type, ...]] = {
     ("regressors", "trees"): (Trees,),
     ("calibration", "families"): (FamilyCalibration,),
+    ("calibration", "intervals"): (Interval,),
     ("validation", "accuracy"): (Agreement, Figure),
     ("validation", "points"): (HeldOutModel,),
 }

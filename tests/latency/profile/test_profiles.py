@@ -61,7 +61,7 @@ def test_a_validation_is_told_in_rows(fitted: DeviceProfile) -> None:
     validation = fitted.validation
     assert validation is not None
     rows = {row[0]: row[1:] for row in validation_rows(validation)}
-    assert len(rows) == len(FIGURES) + 2
+    assert len(rows) == len(FIGURES) + 4
     accuracy = validation.accuracy
     assert rows["R2"][0] == f"{accuracy.r2.value:.4f}"
     assert rows["RMSPE"][1] == f"{accuracy.rmspe.low:.1%} to {accuracy.rmspe.high:.1%}"
@@ -74,3 +74,5 @@ def test_a_validation_is_told_in_rows(fitted: DeviceProfile) -> None:
     low, high = binomtest(inside, len(validation.points)).proportion_ci(method="wilson")
     assert rows["inside their interval"][0] == f"{validation.interval_coverage:.1%}"
     assert rows["inside their interval"][1] == f"{low:.1%} to {high:.1%}"
+    sides = [float(rows[name][0].rstrip("%")) for name in ("below it", "above it")]
+    assert sum(sides) == pytest.approx(100 * (1 - validation.interval_coverage), abs=0.1)

@@ -31,7 +31,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Graph]]:
 def everything(plan: ProfilingPlan) -> tuple[object, ...]:
     return (
         *(plan.kernels, plan.packs, plan.heads, plan.random_networks),
-        *(plan.whole_models, plan.heads_by_operator, plan.measured_names, list(plan.graphs)),
+        *(plan.whole_models, plan.measured_names, list(plan.graphs)),
     )
 
 
@@ -39,7 +39,7 @@ def everything(plan: ProfilingPlan) -> tuple[object, ...]:
 def test_asked_again_a_plan_builds_no_graph_again(
     tiny_plan: ProfilingPlan, built: list[Graph], packed: bool
 ) -> None:
-    plan = replace(tiny_plan, packed=packed, by_operator=True, networks=2, validation_heads=5)
+    plan = replace(tiny_plan, packed=packed, networks=2, validation_heads=5)
     first = everything(plan)
     assert built
     built.clear()
@@ -54,15 +54,7 @@ def test_another_plan_has_nothing_of_the_first(tiny_plan: ProfilingPlan) -> None
     assert len(names) == 10
 
 
-def test_a_head_that_is_measured_twice_or_by_operator_is_one_graph(
-    tiny_plan: ProfilingPlan,
-) -> None:
-    plan = replace(tiny_plan, by_operator=True)
-    graphs = plan.graphs
-    for head in plan.heads["validation"]:
+def test_a_head_that_is_measured_twice_is_one_graph(tiny_plan: ProfilingPlan) -> None:
+    graphs = tiny_plan.graphs
+    for head in tiny_plan.heads["validation"]:
         assert graphs[head.name] is graphs[head.name + REPEAT]
-    by_operator = list(plan.heads_by_operator.values())
-    assert all(
-        graph is graphs[head.name]
-        for head, graph in zip(plan.heads["calibration"], by_operator, strict=True)
-    )

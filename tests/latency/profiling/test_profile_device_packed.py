@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mnasfpn.android_harness.device import Job, RunSettings
@@ -18,11 +17,10 @@ from mnasfpn.android_harness.host.operator_profile import (
 from mnasfpn.android_harness.measurement import OpTiming, Run
 from mnasfpn.errors import BenchmarkOutputError
 from mnasfpn.latency.fitting.fit import fit
-from mnasfpn.latency.kernels.execution import ExecutionPlan, execution_plan
+from mnasfpn.latency.kernels.execution import ExecutionPlan
 from mnasfpn.latency.kernels.kernel import Kernel
-from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.packing import XNNPACK_ROUNDING_US
-from mnasfpn.latency.profiling.plan import BY_OPERATOR, ProfilingPlan
+from mnasfpn.latency.profiling.plan import ProfilingPlan
 from mnasfpn.latency.profiling.profile_device import profile_device
 from mnasfpn.latency.profiling.session import PACK_SENTINEL_NAME, Session
 from mnasfpn.latency.profiling.store import MeasurementStore
@@ -118,42 +116,3 @@ def test_a_profile_whose_rows_are_merged_is_refused_before_heads_are_measured(
         profile_device(Session(device, store, protocol), packed_plan)
     packs = {packed.name for packed in packed_plan.packs}
     assert set(device.inner.visited) == packs | {PACK_SENTINEL_NAME}
-
-
-@pytest.mark.slow
-def test_operators_divide_the_latency_of_calibration_heads(
-    tiny_plan, synthetic, protocol, tmp_path: Path
-) -> None:
-    plan = replace(tiny_plan, by_operator=True)
-    for first in (True, False):
-        device = Profiled(synthetic())
-        with MeasurementStore(tmp_path / "m.db") as store:
-            profile = profile_device(Session(device, store, protocol), plan)
-        visited = [key for key in device.inner.visited if key.endswith(BY_OPERATOR)]
-        assert len(visited) == (protocol.rounds * plan.calibration_heads if first else 0)
-    for head in profile.heads_for("calibration"):
-        graph = head_graph(head.genotype, head.channels, head.input_size)
-        alone_us = np.asarray([device.inner.kernel_us(k) for k in execution_plan(graph).kernels])
-        expected_us = 1e3 * head.latency_ms * alone_us / alone_us.sum()
-        np.testing.assert_allclose(head.steps_us, expected_us, rtol=1e-9)
-    assert not any(head.steps_us for head in profile.heads_for("validation"))
-    assert not profile.campaign.failed
-    fitted = fit(profile)
-    assert fitted.validation is not None
-    assert fitted.validation.accuracy.within_10.value == 1
-
-
-@pytest.mark.slow
-def test_operators_that_are_merged_are_refused_before_heads_are_measured(
-    tiny_plan, synthetic, protocol, tmp_path: Path
-) -> None:
-    plan = replace(tiny_plan, by_operator=True)
-    device = Profiled(synthetic(), times_called=2)
-    with (
-        MeasurementStore(tmp_path / "m.db") as store,
-        pytest.raises(BenchmarkOutputError, match="one row for 2 calls"),
-    ):
-        profile_device(Session(device, store, protocol), plan)
-    assert all(
-        key.endswith(BY_OPERATOR) or key == PACK_SENTINEL_NAME for key in device.inner.visited
-    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from mnasfpn.android_harness.host import operator_profile
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.kernels.runtimes import BUILTIN, XNNPACK
 from mnasfpn.latency.profiling.plan import ProfilingPlan
@@ -13,38 +12,26 @@ from mnasfpn.models.published import published
 from mnasfpn.models.space import CONN_SEARCH, MNASFPN
 
 
-@pytest.fixture(params=[True, False], ids=["with a compiler", "without"])
-def compiler(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    reason = None if request.param else "no C compiler"
-    monkeypatch.setattr(operator_profile, "obstacle", lambda: reason)
-    return bool(request.param)
-
-
-def test_this_pc_measures_kernels_alone_and_operators_if_it_can(compiler: bool) -> None:
+def test_this_pc_measures_kernels_alone() -> None:
     plan = ProfileOptions().plan()
-    assert plan == ProfilingPlan(
-        detectors=(published("mobilenetv2-mnasfpn").graph(),), by_operator=compiler
-    )
+    assert plan == ProfilingPlan(detectors=(published("mobilenetv2-mnasfpn").graph(),))
     assert (plan.space, plan.runtime, plan.packed) == (MNASFPN, XNNPACK, False)
 
 
 @pytest.mark.parametrize("serial", ["phone", "A1B2C3"])
-def test_phones_measure_packed_kernels_and_no_operators(serial: str, compiler: bool) -> None:
-    plan = ProfileOptions(device=serial).plan()
-    assert (plan.packed, plan.by_operator) == (True, False)
+def test_phones_measure_packed_kernels(serial: str) -> None:
+    assert ProfileOptions(device=serial).plan().packed
 
 
 @pytest.mark.parametrize("device", ["host", "phone"])
-def test_what_is_said_goes_before_what_suits_the_device(device: str, compiler: bool) -> None:
-    plan = ProfileOptions(device=device, kernels="packed", operators="yes").plan()
-    assert (plan.packed, plan.by_operator) == (True, True)
-    plan = ProfileOptions(device=device, kernels="alone", operators="no").plan()
-    assert (plan.packed, plan.by_operator) == (False, False)
+def test_what_is_said_goes_before_what_suits_the_device(device: str) -> None:
+    assert ProfileOptions(device=device, kernels="packed").plan().packed
+    assert not ProfileOptions(device=device, kernels="alone").plan().packed
 
 
-@pytest.mark.parametrize(("general", "networks"), [(0, 0), (15, 0), (16, 1), (256, 16)])
+@pytest.mark.parametrize(("general", "networks"), [(0, 0), (11, 0), (12, 1), (256, 21)])
 def test_random_networks_come_with_general_kernels(general: int, networks: int) -> None:
-    plan = ProfileOptions(general=general, operators="no").plan()
+    plan = ProfileOptions(general=general).plan()
     assert (plan.general, plan.networks) == (general, networks)
 
 
@@ -56,7 +43,6 @@ def test_everything_else_is_what_was_asked_for() -> None:
         validation_heads=7,
         arithmetic="hybrid, float32",
         runtime="builtin",
-        operators="no",
         seed=3,
     ).plan()
     assert (plan.space, plan.runtime, plan.seed) == (CONN_SEARCH, BUILTIN, 3)

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.profiling.head_graph import head_graph
-from mnasfpn.latency.profiling.sampled_heads import DrawnHead, graded_heads, random_heads
+from mnasfpn.latency.profiling.sampled_heads import random_heads
 from mnasfpn.latency.profiling.space_kernels import space_kernels
-from mnasfpn.models.graph.costs import cost
 from mnasfpn.models.space import CONN_SEARCH, MNASFPN, NO_EXPAND, Space
 
 SPACES = (MNASFPN, NO_EXPAND, CONN_SEARCH, replace(MNASFPN, name="no-sdo", sdo=False))
@@ -52,23 +48,3 @@ def test_a_head_is_named_for_what_it_is_not_only_for_how_it_was_drawn() -> None:
     assert other.name != head.name
     names = [each.name for each in random_heads(MNASFPN, 50, 1)]
     assert len(set(names)) == 50
-
-
-@pytest.mark.slow
-def test_spread_heads_reach_from_the_lightest_to_the_heaviest_that_were_drawn() -> None:
-    drawn = random_heads(MNASFPN, 4 * 24, seed=5)
-    chosen = graded_heads(MNASFPN, 24, seed=5)
-    assert len(set(chosen)) == 24
-    assert set(chosen) <= set(drawn)
-
-    def logarithms(heads: Sequence[DrawnHead]) -> list[float]:
-        return sorted(math.log(cost(head_graph(head.genotype)).madds) for head in heads)
-
-    work, of_all = logarithms(chosen), logarithms(drawn)
-    assert (work[0], work[-1]) == (of_all[0], of_all[-1])
-    even = (work[-1] - work[0]) / 23
-    assert max(after - before for before, after in pairwise(work)) < 3 * even
-
-
-def test_too_few_heads_to_spread_are_drawn_at_random() -> None:
-    assert graded_heads(MNASFPN, 7, seed=5) == random_heads(MNASFPN, 7, seed=5)

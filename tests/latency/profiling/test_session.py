@@ -60,7 +60,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[Run]:
     return found
 
 
-@pytest.mark.parametrize("way", [{}, {"packed": True}, {"by_operator": True}], ids=str)
+@pytest.mark.parametrize("way", [{}, {"packed": True}], ids=str)
 def test_a_profile_decodes_every_run_once(
     way: dict[str, bool], synthetic, protocol, tmp_path: Path, decoded: list[Run]
 ) -> None:
