@@ -8,7 +8,7 @@ import click
 
 from .. import options
 from ..console import command, progress
-from .frontier import print_frontier
+from .frontier import finalists_json, print_finalists, print_frontier
 
 
 @command
@@ -21,18 +21,30 @@ from .frontier import print_frontier
 @options.count("--workers", 1, "Processes that train.")
 @options.count("--repeats", 3, "Cells of the estimated detector.")
 @click.option("--exponent", default=-0.3, show_default=True, help="w of mAP x LAT^w.")
+@click.option("--at", help="Latencies in ms, comma-separated: also print what is best at each.")
 @options.seed
-def search(as_json: bool, **asked: Any) -> Any:
+def search(at: str | None, as_json: bool, **asked: Any) -> Any:
     """Search for accurate and fast heads; reward mAP x LAT^w.
 
     The same command goes on where it was stopped.
     """
     from ...search.detector_search import search as run
+    from ...search.finalists import shortlist
     from ...search.search_request import SearchRequest
 
     request = SearchRequest(**asked)
+    budgets_ms = options.numbers(at, "--at", float)
     with progress(f"{request.controller} search", quiet=as_json) as report:
         found = run(request, report)
     if not as_json:
         print_frontier(found)
-    return {"study": str(request.study), "frontier": [row.to_json() for row in found]}
+    result: dict[str, Any] = {
+        "study": str(request.study),
+        "frontier": [row.to_json() for row in found],
+    }
+    if budgets_ms:
+        _, best = shortlist(request.study, budgets_ms, [request.repeats])
+        result["best_at"] = finalists_json(best)
+        if not as_json:
+            print_finalists("The best at each latency", best)
+    return result

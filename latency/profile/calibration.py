@@ -34,7 +34,7 @@ from ...errors import InvalidProfile
 from ..kernels.cache_traffic import MEGABYTE, cold_megabytes, family, kind_of
 from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
-from ..kernels.kernel import Kernel
+from ..kernels.kernel import Kernel, kind_dtype
 
 SHARED = ("intercept_us", "partition_us", "crossing_us_per_mb")
 
@@ -74,8 +74,8 @@ class Calibration:
     """The coefficients above.
 
     Args:
-        families: :func:`..kernels.cache_traffic.family` of kernels, or kind -> what they cost in
-            a model; as alone for those that no calibration model has.
+        families: arithmetic, kind or :func:`..kernels.cache_traffic.family` of kernels -> what
+            they cost in a model; as alone for those that no calibration model has.
         intercept_us: of every model.
         partition_us: of entering a delegate partition.
         crossing_us_per_mb: of tensors that enter or leave a delegate partition.
@@ -104,8 +104,9 @@ class Calibration:
             raise InvalidProfile(f"'coverage' is a probability, got {self.coverage}")
 
     def family(self, name: str) -> FamilyCalibration:
-        """What is known of a family, or else of its kind."""
-        return self.families.get(name) or self.families.get(kind_of(name)) or AS_ALONE
+        """What is known of a family, or else of its kind, or else of its arithmetic."""
+        names = (name, kind_of(name), kind_dtype(kind_of(name)))
+        return next((self.families[each] for each in names if each in self.families), AS_ALONE)
 
     def kernel_us(self, kernel: Kernel, net_us: float) -> tuple[float, float]:
         """(warm, cold) microseconds that a kernel adds to a model.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -85,6 +85,28 @@ def _found(session: Session, plan: ProfilingPlan) -> dict[str, Measurement]:
     return found | measurements(session.info, profiled, session.protocol, PACK_SENTINEL_KEY)
 
 
+def campaign_record(
+    session: Session, verdicts: Sequence[Status], failed: Mapping[str, str]
+) -> CampaignRecord:
+    """How a session's numbers came about.
+
+    Args:
+        verdicts: of all that was measured.
+        failed: what has no number -> why.
+    """
+    protocol = session.protocol
+    used = [status for status in verdicts if status is not Status.FAILED]
+    return CampaignRecord(
+        protocol=protocol.name,
+        statistic=f"{protocol.quantile:g} quantile of the undisturbed runs' "
+        f"{' or '.join(protocol.statistics)}",
+        seed=session.seed,
+        settings={key: value for key, value in asdict(protocol).items() if key != "name"},
+        unstable=used.count(Status.UNSTABLE) / len(used),
+        failed=dict(failed),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Figures:
     """A measurement that did not fail."""
@@ -152,25 +174,14 @@ class _Measured:
         return _Figures(measured.centre_us, measured.spread, measured.count, reasons)
 
     def record(self) -> CampaignRecord:
-        plan, protocol = self.plan, self.session.protocol
         verdicts = [
-            self.found[key].verdict.status for key in plan.measured_keys if key in self.found
+            self.found[key].verdict.status for key in self.plan.measured_keys if key in self.found
         ]
-        used = [status for status in verdicts if status is not Status.FAILED]
-        statistic = (
-            f"{protocol.quantile:g} quantile of the undisturbed runs' "
-            f"{' or '.join(protocol.statistics)}"
-        )
-        if plan.packed:
-            statistic += "; of kernels, of the means that the runs' operator profiles give"
-        return CampaignRecord(
-            protocol=protocol.name,
-            statistic=statistic,
-            seed=plan.seed,
-            settings={key: value for key, value in asdict(protocol).items() if key != "name"},
-            unstable=used.count(Status.UNSTABLE) / len(used),
-            failed=self.failures(),
-        )
+        record = campaign_record(self.session, verdicts, self.failures())
+        if not self.plan.packed:
+            return record
+        of_kernels = "; of kernels, of the means that the runs' operator profiles give"
+        return replace(record, statistic=record.statistic + of_kernels)
 
     def failures(self) -> dict[str, str]:
         """Why there is no number, for all of the plan that has none."""
