@@ -111,6 +111,23 @@ def test_real_networks_from_half_of_them(data, seed):
     assert found.mape.value <= 0.08
 
 
+@pytest.mark.slow
+def test_real_networks_with_a_third_left_out(data):
+    """Leaving one out at a time promises more than leaving a third out holds."""
+    rows = read_rows(data / phones.CNNS, "model")
+    lists = real_cnns.read_operators(data / phones.OPERATORS)
+    models = real_cnns.timed_models(rows, lists, PIXEL4_CNNS)
+    found = real_cnns.random_splits(models, "Pixel 4", splits=20)
+    assert (found.splits, found.trained_on, found.tested_on) == (20, 45, 23)
+    assert found.mape.low <= found.mape.mean <= found.mape.high <= 0.1
+    assert found.r2.mean >= 0.97
+    one = real_cnns.leave_one_out(models, "Pixel 4").agreement
+    assert found.mape.mean > one.mape.value
+    text = phones.markdown({}, [found])
+    assert f"## {phones.THIRD_LEFT_OUT}" in text
+    assert f"| Pixel 4 | 20 | 45 | 23 | {found.r2.mean:.4f} [" in text
+
+
 def test_the_papers_detectors_from_classifiers(data):
     found, _ = pixel1.paper_detectors(phones.pixel1_models(data))
     assert found.agreement.models == 11
@@ -177,7 +194,7 @@ def test_the_bundled_profile_covers_what_the_paper_searched(name, count):
         found = estimator.estimate(default_detector(cell).graph())
         assert not found.uncovered
         assert 100 < found.low_ms < found.latency_ms < found.high_ms < 1000
-        assert found.by_source_ms["extrapolation"] < 0.3 * found.latency_ms
+        assert found.high_ms < 1.2 * found.latency_ms
 
 
 SQUEEZED = "global_max_pool 1x20x20x64 -> 1x1x1x64"
