@@ -113,9 +113,8 @@ def _row(case: Case, count: int, draws: int) -> Row:
     for seed in range(draws):
         order = np.random.default_rng(seed).permutation(len(case.new))
         pool, tested = order[: case.pool], order[case.pool :]
-        told = most_informative(
-            case.old[pool], [case.parts[i] for i in pool], count, np.ones(len(pool))
-        )
+        old, parts, _ = _of(case, pool)
+        told = most_informative(old, parts, count, [1.0] * len(pool))
         chosen, at_random = pool[told], pool[:count]
         for name, predicted in _methods(case, chosen, at_random, tested):
             error = np.abs(predicted / case.new[tested] - 1).mean()
@@ -171,7 +170,9 @@ def _promised(case: Case, measured: Chosen, tested: Chosen) -> tuple[float, floa
     """Mean error with one of the k left out, and how many others are inside what follows."""
     old, parts, new = _of(case, measured)
     without = zip(transfers_left_out(old, parts, new), old, parts, strict=True)
-    left_out = np.asarray([found.predict(*model) for found, *model in without])
+    left_out = np.asarray(
+        [found.predict(its_old, its_parts) for found, its_old, its_parts in without]
+    )
     half_width = conformal_half_width(left_out, np.asarray(new))
     ratio = _transferred(case, measured, tested) / case.new[tested]
     inside = np.abs(np.log(ratio)) <= np.log1p(half_width)

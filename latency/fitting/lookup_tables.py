@@ -280,7 +280,8 @@ def profile_from_lut(
             f"a profile needs at least {LEAST_BLOCKS} blocks, this table has {len(models)}"
         )
     half_width = _held_out_half_width(models)
-    regressors = fit_rates(models).regressors(models, half_width)
+    kernels_of_all = [kernel for model in models for kernel in model.kernels]
+    regressors = fit_rates(models).regressors(kernels_of_all, half_width)
     return DeviceProfile(
         name=name,
         provenance=provenance,
