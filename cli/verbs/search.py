@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -43,8 +44,13 @@ def search(at: str | None, as_json: bool, **asked: Any) -> Any:
         "frontier": [row.to_json() for row in found],
     }
     if budgets_ms:
-        _, best = shortlist(request.study, budgets_ms, [request.repeats])
+        fastest_ms = min((row.latency_ms for row in found), default=math.inf)
+        reached = [budget for budget in budgets_ms if budget >= fastest_ms]
+        # What a search has not reached is no reason to call it failed.
+        best = shortlist(request.study, reached, [request.repeats])[1] if reached else []
         result["best_at"] = finalists_json(best)
         if not as_json:
-            print_finalists("The best at each latency", best)
+            missed = [f"{budget:g}" for budget in budgets_ms if budget < fastest_ms]
+            note = f"nothing takes at most {', '.join(missed)} ms; search on with more --samples"
+            print_finalists("The best at each latency", best, note if missed else "")
     return result

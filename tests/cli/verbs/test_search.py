@@ -35,7 +35,10 @@ def test_the_best_at_each_latency_is_shown(study: Path) -> None:
     found = json.loads(done.stdout)
     (best,) = found["best_at"]
     assert best["trial"] in {row["trial"] for row in found["frontier"]}
-    assert "The best at each latency" in run(*command, "--at", "1000").stdout
+    shown = run(*command, "--at", "0.001,1000")
+    assert shown.returncode == 0, shown.stderr
+    assert "The best at each latency" in shown.stdout
+    assert "nothing takes at most 0.001 ms; search on with more --samples" in shown.stdout
 
 
 def test_latencies_that_are_none_are_refused_before_the_search(tmp_path: Path) -> None:
