@@ -1,7 +1,9 @@
-"""Real CNNs from their operator lists (QED): very different networks, one left out at a time."""
+"""Real CNNs from their operator lists (QED): very different networks, some left out at a time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +51,51 @@ def leave_one_out(models: list[TimedModel], what: str) -> Figures:
         models, LeaveOneOut().split(models), lambda kept: fit_rates(kept, rates)
     )
     return _figures(what, len(models) - 1, models, predicted)
+
+
+SPLITS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """A figure of many splits: mean, and between which nine tenths of the splits lie."""
+
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> Spread:
+        return cls(float(np.mean(values)), *map(float, np.quantile(values, (0.05, 0.95))))
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Predictions of one third of the models from the other two, split at random many times."""
+
+    what: str
+    splits: int
+    trained_on: int
+    tested_on: int
+    r2: Spread
+    mape: Spread
+    within_10: Spread
+
+
+def random_splits(models: list[TimedModel], what: str, splits: int = SPLITS) -> Splits:
+    """How good predictions are when a third of the models is left out, and how that varies."""
+    rates = rates_by_kind(sorted({k.kind for model in models for k in model.kernels}))
+    trained, found = len(models) * 2 // 3, []
+    for seed in range(splits):
+        order = np.random.default_rng(seed).permutation(len(models))
+        train, test = ([models[i] for i in part] for part in (order[:trained], order[trained:]))
+        predicted = fit_rates(train, rates).predict_ms([model.kernels for model in test])
+        measured = np.asarray([model.latency_ms for model in test])
+        error = np.abs(predicted / measured - 1)
+        r2 = 1 - ((predicted - measured) ** 2).mean() / measured.var()
+        found.append((r2, error.mean(), (error <= 0.1).mean()))
+    figures = (Spread.of(values) for values in zip(*found, strict=True))
+    return Splits(what, splits, trained, len(models) - trained, *figures)
 
 
 def train_and_test(train: list[TimedModel], test: list[TimedModel], what: str) -> Figures:

@@ -43,15 +43,21 @@ def frontier(
         accuracy = open_profile(profile or DetectorTask.of(store.plan).profile).summary
     if not as_json:
         print_frontier(found)
-        _print_finalists(chosen, out)
+        print_finalists(
+            "Finalists: the best at each latency, with other numbers of cells",
+            chosen,
+            f"detectors and drawings in {out}" if out else "",
+        )
         say(f"profile: {accuracy}")
     return {
         "accuracy": accuracy,
         "frontier": [row.to_json() for row in found],
-        "finalists": [
-            {"trial": f.trial, "repeats": f.repeats, "latency_ms": f.latency_ms} for f in chosen
-        ],
+        "finalists": finalists_json(chosen),
     }
+
+
+def finalists_json(chosen: Sequence[Finalist]) -> list[dict[str, Any]]:
+    return [{"trial": f.trial, "repeats": f.repeats, "latency_ms": f.latency_ms} for f in chosen]
 
 
 def print_frontier(found: Sequence[FrontierRow]) -> None:
@@ -62,9 +68,10 @@ def print_frontier(found: Sequence[FrontierRow]) -> None:
     print_table("Pareto frontier: no other trial is faster and better", FrontierRow.HEADINGS, rows)
 
 
-def _print_finalists(chosen: Sequence[Finalist], out: Path | None) -> None:
+def print_finalists(title: str, chosen: Sequence[Finalist], note: str = "") -> None:
+    """The best models at some latencies, one a row."""
     print_table(
-        "Finalists: the best at each latency, with other numbers of cells",
+        title,
         ("best at ms", "trial", "repeats", "latency ms"),
         [
             (
@@ -75,5 +82,5 @@ def _print_finalists(chosen: Sequence[Finalist], out: Path | None) -> None:
             )
             for item in chosen
         ],
-        note=f"detectors and drawings in {out}" if out else "",
+        note=note,
     )

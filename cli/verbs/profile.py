@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...errors import InvalidInput
 from .. import options
 from ..console import command, progress, say, say_unused
 
@@ -49,6 +50,10 @@ if TYPE_CHECKING:
     is_flag=True,
     help="What has used up its rounds and is not VALID is measured anew: on a quieter device.",
 )
+@click.option(
+    "--from", "old", help="Another phone's profile: measure --models whole models and no kernels."
+)
+@options.count("--models", 20, "Models to measure with --from, those that tell most.", least=5)
 @options.seed
 def profile(
     device: str,
@@ -57,21 +62,33 @@ def profile(
     cores: str | None,
     store: Path | None,
     afresh: bool,
+    old: str | None,
+    models: int,
     as_json: bool,
     **asked: Any,
 ) -> Any:
     """Measure a device: all kernels of a space, and whole heads.
 
-    The same command goes on where it was stopped; raw runs are kept in --store.
+    With --from, what differs from another phone, in minutes. The same command goes on where it was
+    stopped; raw runs are kept in --store.
     """
     from ...android_harness.devices import opened
     from ...latency.profile.device_profile import save_profile
+    from ...latency.profiles import open_profile
+    from ...latency.profiling.new_phone import profile_from
     from ...latency.profiling.profile_device import profile_device
-    from ...latency.profiling.profile_options import ProfileOptions
+    from ...latency.profiling.profile_options import ProfileOptions, new_phone_plan
     from ...latency.profiling.session import Session
     from ...latency.profiling.store import MeasurementStore
 
-    plan = ProfileOptions(device, **asked).plan()
+    given = _given()
+    known = open_profile(old) if old else None
+    if known:
+        plan = new_phone_plan(known, device, {name: asked[name] for name in given & asked.keys()})
+    elif "models" in given:
+        raise InvalidInput("--models belongs to --from; without it every kernel is measured")
+    else:
+        plan = ProfileOptions(device, **asked).plan()
     with (
         opened(device, binary, options.numbers(cores, "--cores", int)) as target,
         MeasurementStore(store or out.with_suffix(".db")) as runs,
@@ -83,7 +100,11 @@ def profile(
         unused = session.runs_without_digest
         if not as_json:
             say_unused(unused)
-        result = profile_device(session, plan)
+        result = (
+            profile_from(session, known, models, plan.space, plan.input_size)
+            if known
+            else profile_device(session, plan)
+        )
     save_profile(result, out)
     if not as_json:
         _print(result, out)
@@ -93,6 +114,7 @@ def profile(
         "provenance": result.provenance,
         "kernels": len(result.table),
         "heads": len(result.heads),
+        "expected": str(result.validation) if result.validation else None,
         "unstable_share": result.unstable_shares,
         "runs_without_digest": unused,
         "failed": result.campaign.failed,
@@ -100,11 +122,27 @@ def profile(
     }
 
 
+def _given() -> set[str]:
+    """Options that were typed."""
+    context = click.get_current_context()
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in context.params if context.get_parameter_source(name) != default}
+
+
 def _print(profile: DeviceProfile, path: Path) -> None:
-    say(
-        f"{path}: {len(profile.table)} kernels and {len(profile.heads)} heads "
-        f"{profile.provenance} on {profile.device.soc}; UNSTABLE: {profile.unstable}"
-    )
+    if profile.validation:
+        say(
+            f"{path}: {profile.require_calibration().models} models {profile.provenance} on "
+            f"{profile.device.soc}; UNSTABLE: {profile.unstable}"
+        )
+        say(f"expect: {profile.validation}")
+        following = f"mnasfpn estimate mobilenetv2-mnasfpn --profile {path}"
+    else:
+        say(
+            f"{path}: {len(profile.table)} kernels and {len(profile.heads)} heads "
+            f"{profile.provenance} on {profile.device.soc}; UNSTABLE: {profile.unstable}"
+        )
+        following = f"mnasfpn fit {path}"
     for note in profile.campaign.notes:
         say(f"note: {note}")
     failed = profile.campaign.failed
@@ -113,4 +151,4 @@ def _print(profile: DeviceProfile, path: Path) -> None:
         say(f"{len(failed)} could not be measured, first {key}: {reason}")
     if failed or profile.campaign.unstable:
         say("on a quieter device, the same command with --afresh measures what is not VALID anew")
-    say(f"next: mnasfpn fit {path}")
+    say(f"next: {following}")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import NotCovered
+from ..kernels.cache_traffic import family
 from ..kernels.kernel import Kernel, kind_dtype
 from ..profile.device_profile import DeviceProfile
 from ..profile.regressor import COLUMNS, LEAST_US, Regressor
@@ -94,7 +95,7 @@ def speed_limits(profile: DeviceProfile, dtype: str = "float32") -> SpeedLimits:
         slowest_us_per_byte=slowest,
         moving_us_per_byte=max(moving, default=slowest),
         slowest_us_per_madd=max(per_madd, default=0.0),
-        dispatch_us=profile.dispatch_us,
+        dispatch_us=_factor(profile, dtype) * profile.dispatch_us,
     )
 
 
@@ -103,14 +104,20 @@ def _rows(profile: DeviceProfile) -> Iterable[Work]:
         moved = kernel.bytes_in + kernel.bytes_out + kernel.bytes_weights
         # The interpreter's call is left in small rows only as far as it cannot be told apart.
         net_us = max(row.latency_us - profile.dispatch_us, 0.0)
-        yield kernel.kind, net_us, moved, kernel.madds
+        yield kernel.kind, _factor(profile, family(kernel)) * net_us, moved, kernel.madds
 
 
 def _regressions(profile: DeviceProfile, covered: set[str]) -> Iterable[Work]:
     """Each kind at the largest it was fitted on, where its constant costs matter least."""
     for kind, regressor in profile.regressors.items():
         if kind not in covered:
-            yield kind, *_at_its_largest(regressor)
+            us, moved, madds = _at_its_largest(regressor)
+            yield kind, _factor(profile, kind) * us, moved, madds
+
+
+def _factor(profile: DeviceProfile, name: str) -> float:
+    """From rows and regressions to this device, which need not be the one they were measured on."""
+    return profile.calibration.family(name).factor if profile.calibration else 1.0
 
 
 def _at_its_largest(regressor: Regressor) -> tuple[float, float, float]:

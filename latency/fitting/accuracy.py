@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import InvalidInput
 from ..kernels.features import Matrix
-from ..profile.validation import Agreement, Figure, HeldOutModel, Validation
+from ..profile.validation import HELD_OUT, Agreement, Figure, HeldOutModel, Validation
 
 RESAMPLES = 1000
 CONFIDENCE = 0.95
@@ -24,8 +24,11 @@ RESAMPLED = ("r2", "rmse_ms", "rmspe", "mape", "spearman")
 WITHIN = {"within_5": 0.05, "within_10": 0.10, "within_15": 0.15}
 
 
-def validate(points: Sequence[HeldOutModel], seed: int = 0) -> Validation:
+def validate(points: Sequence[HeldOutModel], seed: int = 0, models: str = HELD_OUT) -> Validation:
     """Figures of predictions that were not fitted on these models.
+
+    Args:
+        models: what they are, if not used for nothing else.
 
     Raises:
         InvalidInput: fewer than five models.
@@ -49,6 +52,7 @@ def validate(points: Sequence[HeldOutModel], seed: int = 0) -> Validation:
         interval_coverage=float(np.mean([point.inside for point in points])),
         largest_error=points[worst].name,
         points=tuple(points),
+        models=models,
     )
 
 

@@ -10,12 +10,14 @@ timed together has one factor of its own, fitted along with the rates.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ...errors import InvalidInput, NotCovered
+from ..estimate.estimate import EXTRAPOLATION_PENALTY
 from ..kernels.features import FEATURE_NAMES, Matrix, feature_matrix
 from ..kernels.kernel import Kernel
 from ..profile.regressor import Regressor, by_feature
@@ -110,12 +112,14 @@ class RateModel:
         us_per_unit: rate name -> microseconds per unit, at the speed of the reference group.
         intercept_us: of every model, whatever its kernels.
         factors: group -> latency in that group over latency in the reference group.
+        kinds: of the kernels of those models.
     """
 
     rates: tuple[Rate, ...]
     us_per_unit: dict[str, float]
     intercept_us: float
     factors: dict[str, float]
+    kinds: frozenset[str] = frozenset()
 
     def predict_ms(self, models: Sequence[Sequence[Kernel]]) -> Matrix:
         """Latency of each model's kernels at the speed of the reference group, milliseconds.
@@ -134,24 +138,32 @@ class RateModel:
         predicted: Matrix = (self.intercept_us + amounts @ rates) / 1e3
         return predicted
 
-    def regressors(self, models: Sequence[TimedModel], half_width: float) -> dict[str, Regressor]:
+    def regressors(self, kernels: Iterable[Kernel], half_width: float) -> dict[str, Regressor]:
         """The same as one linear regressor for each kind of kernel, as a profile stores them.
 
+        A kind that none of the models has, such as a pool among kinds that move data, is physics:
+        the rates are of other kinds. Its regressor is fitted on 0 kernels, and its interval goes as
+        far as one more multiply-add for each element read, at the slowest rate of any.
+
         Args:
+            kernels: that are to be covered; of kinds that the models have, nothing beyond their
+                range.
             half_width: of the 90 % interval as a ratio, from validation.
+
+        Raises:
+            NotCovered: a kernel is of a kind that no rate is for.
         """
         by_kind: dict[str, list[Kernel]] = {}
-        for model in models:
-            for kernel in model.kernels:
-                by_kind.setdefault(kernel.kind, []).append(kernel)
+        for kernel in kernels:
+            by_kind.setdefault(kernel.kind, []).append(kernel)
         found = {}
-        for kind, kernels in sorted(by_kind.items()):
+        for kind, its in sorted(by_kind.items()):
             coefficients = dict.fromkeys(FEATURE_NAMES, 0.0)
             for rate in self.rates:
                 if rate.applies(kind):
                     for feature in rate.features:
                         coefficients[feature] += self.us_per_unit[rate.name]
-            x = feature_matrix(kernels)
+            x, seen = feature_matrix(its), kind in self.kinds
             found[kind] = Regressor(
                 method="non_negative_linear",
                 scores={},
@@ -159,10 +171,20 @@ class RateModel:
                 coefficients=coefficients,
                 low=by_feature(x.min(axis=0)),
                 high=by_feature(x.max(axis=0)),
-                half_width=half_width,
-                count=len(kernels),
+                half_width=half_width if seen else self._physics_half_width(its),
+                count=len(its) if seen else 0,
             )
         return found
+
+    def _physics_half_width(self, kernels: Sequence[Kernel]) -> float:
+        """What an estimate doubles, since it is outside of all that was measured."""
+        moved_us = 1e3 * self.predict_ms([(kernel,) for kernel in kernels]) - self.intercept_us
+        elements = [sum(map(math.prod, kernel.inputs)) for kernel in kernels]
+        slowest = max(
+            self.us_per_unit[rate.name] for rate in self.rates if "vector_madds" in rate.features
+        )
+        widest = float((slowest * np.asarray(elements) / moved_us).max())
+        return max(widest, 1.0) / EXTRAPOLATION_PENALTY
 
 
 def fit_rates(
@@ -219,6 +241,7 @@ def fit_rates(
         us_per_unit={rate.name: float(v) for rate, v in zip(rates, solution, strict=False)},
         intercept_us=float(solution[-1]) if intercept else 0.0,
         factors=factors,
+        kinds=frozenset(kernel.kind for model in models for kernel in model.kernels),
     )
 
 

@@ -300,6 +300,8 @@ def profile_from_lut(
             f"a profile needs at least {LEAST_BLOCKS} blocks, this table has {len(models)}"
         )
     half_width = _held_out_half_width(models)
+    kernels_of_all = [kernel for model in models for kernel in model.kernels]
+    regressors = fit_rates(models).regressors(kernels_of_all, half_width)
     return DeviceProfile(
         name=name,
         provenance=provenance,
@@ -327,7 +329,7 @@ def profile_from_lut(
             if len(network.kernels) == 1
         ),
         networks=networks,
-        regressors=fit_rates(models).regressors(models, half_width),
+        regressors=regressors,
         calibration=Calibration(
             families={},
             models=len(models),

@@ -1,36 +1,40 @@
 """To a new phone from what is known of another one and a handful of measurements.
 
 Phones of one architecture differ mostly by a common factor, and less by how much better or worse
-each kind of kernel runs on them. So a new phone's latency is modelled as the old phone's, kind by
-kind, each with a factor that is drawn towards one common factor. How strongly is decided by leaving
-one measurement out; with very few of them, the common factor is all there is.
+each part of the work runs on them. So ::
 
-What is measured may be whole models or single kernels: a kernel is a model of one kind.
+    new latency = common * old latency + sum over parts of  difference * part
+
+where a part is what one family of kernels takes of a model on the old phone, or whatever else the
+new latency may follow. Differences are drawn towards 0: without evidence the common factor is all
+there is. How strongly they are drawn, and how noisy the measurements are, is not chosen but
+averaged over, each possibility by how well it explains what was measured (its evidence). An
+outlier counts little: errors have Student's t distribution.
+
+What is measured may be whole models or single kernels: a kernel is a model of one part.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ...android_harness.measurement import DeviceInfo, Provenance
-from ...errors import InvalidInput, NotCovered
-from ..estimate.estimate import Estimator
-from ..kernels.cache_traffic import family
-from ..kernels.execution import ExecutionPlan
+from ...errors import InvalidInput
 from ..kernels.features import Matrix
-from ..profile.calibration import SHARED, Calibration
-from ..profile.device_profile import DeviceProfile
-from .held_out import held_out
-from .intervals import conformal_half_width, coverage_from
 
-#: On the square of a kind's relative distance from the common factor; the last leaves only that.
-KIND_SHRINKAGES = (0.001, 0.01, 0.1, 1.0, 10.0, 1e6)
-LEAST_FOR_KINDS = 4  # below this there is nothing to choose a strength by
+Parts = Mapping[str, float]  # name -> in the unit of the latency on the old phone
 
-Parts = Mapping[str, float]  # kind -> what it costs on the old phone
+#: Standard deviations, as shares of the common factor, that are averaged over: of the difference
+#: of a part that is all of a model, and of one measurement.
+DIFFERENCES = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8)
+NOISES = (0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+COMMON_DEVIATION = 0.5  # of the common factor from the measurements' median ratio: hardly known
+FREEDOM = 4.0  # degrees of, of the distribution of errors: heavy tails
+REWEIGHTINGS = 30
+CONVERGED = 1e-4  # change of a factor, as a share
+LEAST = 0.1  # factor of anything, as a share of the measurements' median: nothing is for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,175 +42,136 @@ class Transfer:
     """How the new phone differs from the old one.
 
     Args:
-        common: factor of what no measured model has.
-        factors: kind -> new latency over old.
-        shrinkage: that was chosen.
-        half_width: of the interval as a ratio, from measurements left out; infinite from a single
-            one.
+        common: new latency over old, without differences.
+        differences: part -> what is added to that.
+        least: no factor is below it.
+        deviation: of the differences, as a share of the common factor: mean of what was averaged.
         count: measurements used.
     """
 
     common: float
-    factors: dict[str, float]
-    shrinkage: float
-    half_width: float
+    differences: dict[str, float]
+    least: float
+    deviation: float
     count: int
 
-    def factor(self, kind: str) -> float:
-        return self.factors.get(kind, self.common)
+    def factor(self, part: str) -> float:
+        """Of a part whose cost is in the old latency."""
+        return max(self.common + self.differences.get(part, 0.0), self.least)
 
-    def predict(self, parts: Parts) -> float:
-        """Latency on the new phone, in the unit of ``parts``."""
-        return sum(self.factor(kind) * value for kind, value in parts.items())
-
-
-def fit_transfer(parts: Sequence[Parts], latencies: Sequence[float]) -> Transfer:
-    """The factors of a new phone.
-
-    Args:
-        parts: of each measured model or kernel, what its kinds cost on the old phone.
-        latencies: on the new phone, in the same unit.
-
-    Raises:
-        InvalidInput: nothing was measured, or something that costs nothing on the old phone.
-    """
-    if not parts or len(parts) != len(latencies):
-        raise InvalidInput(
-            "a transfer needs at least one measurement and as many latencies, "
-            f"got {len(parts)} and {len(latencies)}"
+    def predict(self, old: float, parts: Parts) -> float:
+        """Latency on the new phone of a model that takes ``old`` on the old one."""
+        differences = sum(
+            difference * parts.get(part, 0.0) for part, difference in self.differences.items()
         )
-    kinds = sorted({kind for model in parts for kind in model})
-    old = np.asarray([[model.get(kind, 0.0) for kind in kinds] for model in parts])
-    new = np.asarray(latencies, dtype=np.float64)
-    if (old < 0).any() or (old.sum(axis=1) <= 0).any() or (new <= 0).any():
-        raise InvalidInput("latencies on both phones must be positive")
-    strengths = KIND_SHRINKAGES if len(new) >= LEAST_FOR_KINDS else KIND_SHRINKAGES[-1:]
-    left_out = {strength: _leave_one_out(old, new, strength) for strength in strengths}
-    best = min(strengths, key=lambda s: float(np.abs(np.log(left_out[s] / new)).mean()))
-    factors = _solve(old, new, best)
-    return Transfer(
-        common=_common(old, new),
-        factors=dict(zip(kinds, map(float, factors), strict=True)),
-        shrinkage=best,
-        half_width=conformal_half_width(left_out[best], new) if len(new) > 1 else np.inf,
-        count=len(new),
-    )
+        return max(self.common * old + differences, self.least * old)
 
 
-def _common(old: Matrix, new: Matrix) -> float:
-    """The one factor whose relative errors balance; a median, so that an outlier does not count."""
-    return float(np.exp(np.median(np.log(new / old.sum(axis=1)))))
-
-
-def _solve(old: Matrix, new: Matrix, shrinkage: float) -> Matrix:
-    """Non-negative factors of least squared relative error, drawn towards the common one.
-
-    How much a kind's factor may differ depends on how much of the latency that kind is: the ridge
-    is on shares of a typical model, so that the unit of a column does not matter.
-    """
-    from scipy.optimize import nnls
-
-    common = _common(old, new)
-    relative = old * common / new[:, None]
-    ridge = np.sqrt(shrinkage * len(new)) * np.eye(old.shape[1])
-    share = np.sqrt(np.maximum((relative**2).mean(axis=0), 1e-12))
-    weights = ridge * np.sqrt(share)
-    stacked = np.vstack([relative, weights])
-    target = np.concatenate([np.ones(len(new)), weights.sum(axis=1)])
-    factors: Matrix = nnls(stacked, target)[0] * common
-    return factors
-
-
-def _leave_one_out(old: Matrix, new: Matrix, shrinkage: float) -> Matrix:
-    from sklearn.model_selection import LeaveOneOut
-
-    if len(new) == 1:
-        return new
-    predicted = held_out(
-        LeaveOneOut().split(new),
-        lambda kept, left: old[left] @ _solve(old[kept], new[kept], shrinkage),
-    )
-    floor: Matrix = np.maximum(predicted, new * 1e-6)
-    return floor
-
-
-def plan_parts(estimator: Estimator, plan: ExecutionPlan) -> dict[str, float]:
-    """Microseconds of a model on the old phone by family of kernels, and its overheads by name.
-
-    Raises:
-        NotCovered: the old phone's profile knows nothing about a kernel.
-    """
-    calibration = estimator.calibration
-    parts: dict[str, float] = {}
-
-    def add(name: str, value_us: float) -> None:
-        if value_us > 0:
-            parts[name] = parts.get(name, 0.0) + value_us
-
-    cold_share = estimator.cold_share(plan)
-    for kernel in plan.kernels:
-        found = estimator.kernel(kernel)
-        if found.source == "bound":
-            raise NotCovered(
-                f"profile {estimator.profile.name!r} knows nothing about {kernel.signature!r}, so "
-                "there is nothing to transfer; choose other models to measure"
-            )
-        add(family(kernel), found.warm_us + cold_share * found.cold_us)
-    partitions = plan.delegate_partitions
-    add("intercept_us", calibration.intercept_us)
-    add("partition_us", calibration.partition_us * len(partitions))
-    entering = calibration.overhead_us(plan) - calibration.intercept_us
-    add("crossing_us_per_mb", entering - calibration.partition_us * len(partitions))
-    return parts
-
-
-def _weaker(*provenances: Provenance) -> Provenance:
-    """What a number is that follows from several: simulated as soon as one of them is."""
-    return max(provenances, key=("measured", "published", "simulated").index)
-
-
-def transfer_profile(
-    profile: DeviceProfile,
-    device: DeviceInfo,
-    plans: Sequence[ExecutionPlan],
-    latencies_ms: Sequence[float],
-) -> DeviceProfile:
-    """A new phone's profile: the old one's table and regressions, calibrated on what was measured.
+def fit_transfer(old: Sequence[float], parts: Sequence[Parts], new: Sequence[float]) -> Transfer:
+    """How a new phone differs, from some models.
 
     Args:
-        profile: of the old phone, fitted.
-        plans, latencies_ms: of models, or graphs of single kernels, measured on the new one.
+        old: latency of each model on the old phone, measured or estimated.
+        parts: of each model, in the same unit.
+        new: latencies on the new phone.
 
-    Returns:
-        Not validated: that takes measurements that were not used here.
+    Raises:
+        InvalidInput: nothing was measured, or a latency is not positive.
     """
-    estimator = Estimator(profile)
-    parts = [plan_parts(estimator, plan) for plan in plans]
-    found = fit_transfer(parts, [latency_ms * 1e3 for latency_ms in latencies_ms])
-    if not np.isfinite(found.half_width):
-        raise InvalidInput("one measurement alone says nothing about the error; measure two")
-    old = estimator.calibration
-    names = {*profile.regressors, *old.families, *found.factors} - set(SHARED)
-    return replace(
-        profile,
-        name=f"{device.model}, transferred from {profile.name}",
-        device=device,
-        provenance=_weaker(profile.provenance, device.provenance),
-        heads=(),
-        networks=(),
-        calibration=Calibration(
-            families={name: old.family(name).scaled(found.factor(name)) for name in names},
-            models=found.count,
-            shrinkage=found.shrinkage,
-            half_width=found.half_width,
-            coverage=coverage_from(found.count),
-            settling_ms=found.common * old.settling_ms,
-            **{name: getattr(old, name) * found.factor(name) for name in SHARED},
-        ),
-        validation=None,
-        sources=(
-            *profile.sources,
-            f"table and regressions of {profile.name}; factors from {found.count} measurements "
-            f"on {device.model}",
-        ),
+    if not len(old) == len(parts) == len(new) > 0:
+        raise InvalidInput(
+            "a transfer needs at least one measurement, and the parts and both latencies of each, "
+            f"got {len(old)} old and {len(new)} new latencies and parts of {len(parts)}"
+        )
+    old_latency, new_latency = np.asarray(old, float), np.asarray(new, float)
+    names = sorted({name for model in parts for name in model})
+    if min(old_latency.min(), new_latency.min()) <= 0:
+        raise InvalidInput("latencies on both phones must be positive")
+    ratios = new_latency / old_latency
+    middle = float(np.median(ratios))
+    shares = part_shares(old, parts, names)
+    units = difference_units(shares)
+    centre = shares.mean(axis=0)
+    weights, deviation = _explained((shares - centre) * units, ratios / middle - 1)
+    differences = middle * weights[1:] * units
+    return Transfer(
+        common=middle * (1 + float(weights[0])) - float(differences @ centre),
+        differences=dict(zip(names, map(float, differences), strict=True)),
+        least=LEAST * middle,
+        deviation=deviation,
+        count=len(ratios),
     )
+
+
+def transfers_left_out(
+    old: Sequence[float], parts: Sequence[Parts], new: Sequence[float]
+) -> list[Transfer]:
+    """For each model, how the new phone differs by all others.
+
+    Raises:
+        InvalidInput: fewer than two models.
+    """
+    found = []
+    for left in range(len(new)):
+        kept = [index for index in range(len(new)) if index != left]
+        old_kept, new_kept = ([each[index] for index in kept] for each in (old, new))
+        found.append(fit_transfer(old_kept, [parts[index] for index in kept], new_kept))
+    return found
+
+
+def part_shares(old: Sequence[float], parts: Sequence[Parts], names: Sequence[str]) -> Matrix:
+    """[models, parts] of each old latency."""
+    values = [[model.get(name, 0.0) for name in names] for model in parts]
+    amounts = np.asarray(values, float).reshape(len(parts), len(names))
+    shares: Matrix = amounts / np.asarray(old, float)[:, None]
+    return shares
+
+
+def difference_units(shares: Matrix) -> Matrix:
+    """[parts], how far each part's difference may be from 0, relative to one that is everything.
+
+    The smaller a part, the further: it is hardly seen, and its kernels are of fewer kinds, whose
+    own differences do not balance. With the root of its typical share the common factor is the mean
+    of all parts' factors, weighted by what they take.
+    """
+    typical = np.sqrt((shares**2).mean(axis=0))
+    units: Matrix = 1 / np.sqrt(np.maximum(typical, 1e-6))
+    return units
+
+
+def _explained(x: Matrix, y: Matrix) -> tuple[Matrix, float]:
+    """Coefficients [1 + parts] of a constant and of ``x``, and the mean deviation of the latter.
+
+    Each pair of deviations has its most probable coefficients, found by reweighting, and its
+    evidence by Laplace's approximation there, with the curvature that is to be expected.
+    """
+    deviation, noise = (each.ravel() for each in np.meshgrid(DIFFERENCES, NOISES))
+    terms = np.column_stack([np.ones(len(y)), x])
+    precision = np.empty((len(noise), terms.shape[1]))
+    precision[:, 0] = COMMON_DEVIATION**-2
+    precision[:, 1:] = np.maximum(deviation, 1e-5)[:, None] ** -2
+    prior, inverse = precision[:, :, None] * np.eye(terms.shape[1]), noise**-2
+    trust = np.ones((len(noise), len(y)))
+    found = np.zeros_like(precision)
+    for _ in range(REWEIGHTINGS):
+        weighted = terms * (trust * inverse[:, None])[:, :, None]
+        weighted = weighted.transpose(0, 2, 1)
+        before = found
+        found = np.linalg.solve(weighted @ terms + prior, (weighted @ y)[:, :, None])[:, :, 0]
+        squared = (y - found @ terms.T) ** 2 * inverse[:, None]
+        trust = (FREEDOM + 1) / (FREEDOM + squared)
+        if np.abs(found - before).max() < CONVERGED:
+            break
+    likelihood = -(FREEDOM + 1) / 2 * np.log1p(squared / FREEDOM).sum(axis=1)
+    likelihood -= len(y) * np.log(noise)
+    expected = (FREEDOM + 1) / (FREEDOM + 3) * inverse[:, None, None] * (terms.T @ terms) + prior
+    evidence = (
+        likelihood
+        - (precision * found**2).sum(axis=1) / 2
+        + np.log(precision).sum(axis=1) / 2
+        - np.linalg.slogdet(expected)[1] / 2
+    )
+    probability = np.exp(evidence - evidence.max())
+    probability /= probability.sum()
+    coefficients: Matrix = probability @ found
+    return coefficients, float(probability @ deviation)

@@ -95,7 +95,8 @@ class Regressor:
         low, high: feature -> smallest and largest value among the kernels fitted on.
         half_width: of the 90 % interval as a ratio: latency within a factor ``1 + half_width``,
             from the residuals of kernels held out in cross-validation.
-        count: kernels fitted on.
+        count: kernels fitted on; 0 where nothing of the kind was measured, and the coefficients
+            follow from other kinds.
     """
 
     method: Method
@@ -134,6 +135,8 @@ class Regressor:
 
     def extrapolates(self, kernel: Kernel) -> bool:
         """Whether any feature lies outside what was measured."""
+        if not self.count:
+            return True
         x = by_feature(feature_matrix((kernel,))[0])
         return any(x[name] < low for name, low in self.low.items()) or any(
             x[name] > high for name, high in self.high.items()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+HELD_OUT = "held-out models"  # used for nothing but validation
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
@@ -71,6 +73,7 @@ class Validation:
         interval_coverage: share of models inside their stated interval.
         largest_error: name of the model that is furthest off.
         points: every model, for plots and for checking.
+        models: what they are, after their number.
     """
 
     accuracy: Agreement
@@ -78,12 +81,13 @@ class Validation:
     interval_coverage: float
     largest_error: str
     points: tuple[HeldOutModel, ...]
+    models: str = HELD_OUT
 
     def __str__(self) -> str:
         """One line for people."""
         accuracy, noise = self.accuracy, self.noise_floor
         line = (
             f"R2 {accuracy.r2.value:.4f}, RMSPE {accuracy.rmspe.value:.1%}, "
-            f"within 10 % {accuracy.within_10.value:.0%} on {accuracy.models} held-out models"
+            f"within 10 % {accuracy.within_10.value:.0%} on {accuracy.models} {self.models}"
         )
         return line + (f" (measured again: RMSPE {noise.rmspe.value:.1%})" if noise else "")

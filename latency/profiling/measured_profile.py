@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 
 from ...android_harness.measurement import UNREADABLE, Measurement, Run, Status, core_doubts
 from ...android_harness.verdict import measurements
@@ -56,6 +56,29 @@ def _found(session: Session, plan: ProfilingPlan) -> dict[str, Measurement]:
     found = measurements(session.info, packed, session.protocol, PACK_SENTINEL_NAME)
     alone = session.measurements()
     return found | {name: alone[name] for name in plan.graphs if name in alone}
+
+
+def campaign_record(
+    session: Session, verdicts: Sequence[Status], failed: Mapping[str, str]
+) -> CampaignRecord:
+    """How a session's numbers came about.
+
+    Args:
+        verdicts: of all that was measured.
+        failed: what has no number -> why.
+    """
+    protocol = session.protocol
+    used = [status for status in verdicts if status is not Status.FAILED]
+    return CampaignRecord(
+        protocol=protocol.name,
+        statistic=f"{protocol.quantile:g} quantile of the undisturbed runs' "
+        f"{' or '.join(protocol.statistics)}",
+        seed=session.seed,
+        settings={key: value for key, value in asdict(protocol).items() if key != "name"},
+        unstable=used.count(Status.UNSTABLE) / len(used),
+        failed=dict(failed),
+        notes=core_doubts(run for runs in session.runs().values() for run in runs),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,26 +146,16 @@ class _Measured:
         return _Figures(measured.centre_us, measured.spread, measured.count, reasons)
 
     def record(self) -> CampaignRecord:
-        plan, protocol = self.plan, self.session.protocol
         verdicts = [
-            self.found[name].verdict.status for name in plan.measured_names if name in self.found
+            self.found[name].verdict.status
+            for name in self.plan.measured_names
+            if name in self.found
         ]
-        used = [status for status in verdicts if status is not Status.FAILED]
-        statistic = (
-            f"{protocol.quantile:g} quantile of the undisturbed runs' "
-            f"{' or '.join(protocol.statistics)}"
-        )
-        if plan.packed:
-            statistic += "; of kernels, of the means that the runs' operator profiles give"
-        return CampaignRecord(
-            protocol=protocol.name,
-            statistic=statistic,
-            seed=plan.seed,
-            settings={key: value for key, value in asdict(protocol).items() if key != "name"},
-            unstable=used.count(Status.UNSTABLE) / len(used),
-            failed=self.failures(),
-            notes=core_doubts(run for one in self.found.values() for run in one.runs),
-        )
+        record = campaign_record(self.session, verdicts, self.failures())
+        if not self.plan.packed:
+            return record
+        of_kernels = "; of kernels, of the means that the runs' operator profiles give"
+        return replace(record, statistic=record.statistic + of_kernels)
 
     def failures(self) -> dict[str, str]:
         """Why there is no number, for all of the plan that has none."""

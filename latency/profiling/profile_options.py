@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from ...android_harness.measurement import HOST
 from ...errors import InvalidInput
@@ -11,6 +12,7 @@ from ...models.graph.arithmetic import ARITHMETICS, Arithmetic
 from ...models.published import published
 from ...models.space import MNASFPN_SPACES
 from ..kernels.runtimes import runtime_named
+from ..profile.device_profile import DeviceProfile
 from .plan import ProfilingPlan
 
 KERNELS_PER_NETWORK = 12  # of ``general``: a random network to calibrate on for so many kernels
@@ -74,6 +76,32 @@ class ProfileOptions:
             runtime=runtime_named(self.runtime),
             packed=self.kernels == "packed" or (self.kernels == "auto" and self.device != HOST),
         )
+
+
+#: With a profile of another phone only models like these are measured.
+OF_A_NEW_PHONE = ("space", "input_size", "seed")
+
+
+def new_phone_plan(old: DeviceProfile, device: str, asked: Mapping[str, Any]) -> ProfilingPlan:
+    """What models are chosen from where another phone's profile is given: the plan's space, size,
+    seed and runtime alone.
+
+    Args:
+        old: its runtime is the new one's, and by default so is the size of its heads.
+        asked: what a person asked for by name; not what was left as it is.
+
+    Raises:
+        InvalidInput: something that has no meaning here.
+    """
+    refused = [f"--{name.replace('_', '-')}" for name in asked if name not in OF_A_NEW_PHONE]
+    if refused:
+        raise InvalidInput(
+            f"with --from whole models are measured, with the runtime of the old profile; leave "
+            f"{', '.join(refused)} out"
+        )
+    sizes = {head.input_size for head in old.heads} or {ProfilingPlan.input_size}
+    options = ProfileOptions(device, **{"input_size": max(sizes), **asked})
+    return replace(options.plan(), runtime=runtime_named(old.runtime))
 
 
 def _arithmetics(text: str) -> tuple[Arithmetic, ...]:

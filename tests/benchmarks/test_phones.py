@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,13 @@ from mnasfpn.benchmarks.phones import cells, pixel1, real_cnns
 from mnasfpn.benchmarks.phones.figures import read_rows
 from mnasfpn.benchmarks.phones.nasbench201 import network
 from mnasfpn.errors import InvalidInput
-from mnasfpn.latency.estimate.estimate import estimate
+from mnasfpn.latency.estimate.estimate import Estimator, estimate
+from mnasfpn.latency.kernels.kernel import Kernel
 from mnasfpn.latency.profile.device_profile import load_profile
+from mnasfpn.models.detector import default_detector
 from mnasfpn.models.graph.costs import cost
 from mnasfpn.models.published import PAPER, published
+from mnasfpn.search.search_space import SPACES, search_space
 
 PIXEL4, SNAPDRAGON855 = phones.CPU_COLUMNS[:2]
 PIXEL4_CNNS = "pixel4_1large_float_ms"
@@ -107,6 +111,23 @@ def test_real_networks_from_half_of_them(data, seed):
     assert found.mape.value <= 0.08
 
 
+@pytest.mark.slow
+def test_real_networks_with_a_third_left_out(data):
+    """Leaving one out at a time promises more than leaving a third out holds."""
+    rows = read_rows(data / phones.CNNS, "model")
+    lists = real_cnns.read_operators(data / phones.OPERATORS)
+    models = real_cnns.timed_models(rows, lists, PIXEL4_CNNS)
+    found = real_cnns.random_splits(models, "Pixel 4", splits=20)
+    assert (found.splits, found.trained_on, found.tested_on) == (20, 45, 23)
+    assert found.mape.low <= found.mape.mean <= found.mape.high <= 0.1
+    assert found.r2.mean >= 0.97
+    one = real_cnns.leave_one_out(models, "Pixel 4").agreement
+    assert found.mape.mean > one.mape.value
+    text = phones.markdown({}, [found])
+    assert f"## {phones.THIRD_LEFT_OUT}" in text
+    assert f"| Pixel 4 | 20 | 45 | 23 | {found.r2.mean:.4f} [" in text
+
+
 def test_the_papers_detectors_from_classifiers(data):
     found, _ = pixel1.paper_detectors(phones.pixel1_models(data))
     assert found.agreement.models == 11
@@ -156,6 +177,70 @@ def test_the_bundled_profile_on_the_papers_detectors(name):
     profile = load_profile(pixel1.BUNDLED / "pixel1-published.json")
     latency_ms = estimate(published(name).graph(), profile).latency_ms
     assert latency_ms == pytest.approx(PAPER[name].latency_ms, rel=0.08)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        pytest.param(name, count, marks=marks)
+        for name in SPACES
+        for count, marks in ((6, ()), (200, pytest.mark.proof))
+    ],
+)
+def test_the_bundled_profile_covers_what_the_paper_searched(name, count):
+    """Random cells of each space, as a search asks for them: between 100 ms and a second."""
+    estimator = Estimator(load_profile(pixel1.BUNDLED / "pixel1-published.json"))
+    for cell in search_space(name).sample(np.random.default_rng(1), count):
+        found = estimator.estimate(default_detector(cell).graph())
+        assert not found.uncovered
+        assert 100 < found.low_ms < found.latency_ms < found.high_ms < 1000
+        assert found.high_ms < 1.2 * found.latency_ms
+
+
+SQUEEZED = "global_max_pool 1x20x20x64 -> 1x1x1x64"
+
+
+def test_kinds_that_no_model_has_are_physics_with_wider_intervals():
+    """A global max pool moves its data as a global average pool does; how fast is less sure."""
+    profile = load_profile(pixel1.BUNDLED / "pixel1-published.json")
+    estimator = Estimator(profile)
+    pool, known = (
+        estimator.kernel(Kernel.parse(text))
+        for text in (SQUEEZED, SQUEEZED.replace("max", "average"))
+    )
+    assert pool.net_us == pytest.approx(known.net_us)
+    assert (pool.source, known.source) == ("extrapolation", "regression")
+    assert pool.half_width > 10 * known.half_width
+    physics = {kind: each for kind, each in profile.regressors.items() if not each.count}
+    assert {"global_max_pool", "max_pool", "resize_nearest"} <= physics.keys()
+    data = [each.half_width for each in profile.regressors.values() if each.count]
+    assert min(each.half_width for each in physics.values()) > 10 * max(data)
+
+
+def test_a_cell_with_more_that_is_physics_has_a_wider_interval():
+    """The same cell with sums in place of squeeze-and-excite."""
+    estimator = Estimator(load_profile(pixel1.BUNDLED / "pixel1-published.json"))
+    squeezed = next(
+        cell
+        for cell in search_space("mnasfpn").sample(np.random.default_rng(2), 20)
+        if sum(block.merge == "se" for block in cell.blocks) >= 5
+    )
+    added = replace(squeezed, blocks=tuple(replace(b, merge="add") for b in squeezed.blocks))
+    found, plainer = (
+        estimator.estimate(default_detector(cell).graph()) for cell in (squeezed, added)
+    )
+    assert found.latency_ms > plainer.latency_ms
+    assert found.high_ms / found.latency_ms > plainer.high_ms / plainer.latency_ms
+
+
+def test_more_cells_take_longer():
+    estimator = Estimator(load_profile(pixel1.BUNDLED / "pixel1-published.json"))
+    (cell,) = search_space("conn-search").sample(np.random.default_rng(3), 1)
+    found = [
+        estimator.estimate(default_detector(replace(cell, repeats=count)).graph()).latency_ms
+        for count in (1, 2, 3, 4)
+    ]
+    assert found == sorted(set(found))
 
 
 def test_the_bundled_profile_is_what_the_data_gives(data):

@@ -17,7 +17,15 @@ from mnasfpn.latency.profiling.profile_options import ProfileOptions
 from mnasfpn.latency.profiling.store import name_of
 from mnasfpn.models.space import MNASFPN_SPACES
 from mnasfpn.search.search_space import SPACES
-from mnasfpn.tests.cli.processes import FEW_HEADS, SIMULATED, refused, run
+from mnasfpn.tests.cli.processes import (
+    BUNDLED,
+    FEW_HEADS,
+    MODEL,
+    SIMULATED,
+    invoke,
+    refused,
+    run,
+)
 
 
 def test_spaces_are_those_of_mnasfpn_cells() -> None:
@@ -70,3 +78,33 @@ def test_runs_that_do_not_tell_their_file_are_counted_and_measured_again(
         (both,) = database.execute("SELECT count(*) FROM run").fetchone()
     assert both == 2 * runs  # the second call measured nothing
     assert f"{runs} runs of this device" in again.stdout
+
+
+def test_what_has_no_meaning_beside_another_phones_profile_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "p.json"
+    few = ("profile", "--from", BUNDLED, "--out", out)
+    message = refused(*few, "--general", "16", "--kernels", "alone")
+    assert "with --from whole models are measured" in message
+    assert "leave --general, --kernels out" in message or "--kernels, --general out" in message
+    assert "--models belongs to --from" in refused("profile", "--models", "9", "--out", out)
+    assert "there is no profile 'nobody.json'" in refused(*few[:1], "--from=nobody.json", *few[3:])
+    assert "4 is not in the range x>=5" in invoke(*few, "--models", "4").output
+    assert not out.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("cli")
+def test_a_new_phone_from_an_old_profile(fitted: Path, tmp_path: Path) -> None:
+    """Ready to estimate with, and it says how good that is."""
+    out = tmp_path / "new.json"
+    done = run(*SIMULATED, "0", "profile", "--from", fitted, "--models", "6", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert "6 models simulated on" in done.stdout
+    assert "on 6 models, each predicted from the others" in done.stdout
+    assert f"next: mnasfpn estimate mobilenetv2-mnasfpn --profile {out}" in done.stdout
+    found = load_profile(out)
+    assert found.require_calibration().models == 6
+    assert found.heads == ()
+    shown = invoke("estimate", MODEL, "--profile", out)
+    assert shown.exit_code == 0, shown.output
+    assert str(found.validation) in shown.stdout

@@ -14,6 +14,7 @@ from mnasfpn.latency.estimate.bounds import speed_limits
 from mnasfpn.latency.estimate.estimate import Estimator, estimate
 from mnasfpn.latency.kernels.execution import execution_plan
 from mnasfpn.latency.kernels.kernel import Kernel
+from mnasfpn.latency.profile.calibration import FamilyCalibration
 from mnasfpn.latency.profile.device_profile import DeviceProfile
 from mnasfpn.latency.profile.table import MeasuredKernel
 from mnasfpn.models.graph.builder import GraphBuilder
@@ -179,10 +180,12 @@ ROWS = (
 
 
 def bounding(profile: DeviceProfile) -> DeviceProfile:
-    """A profile with round rates: 1, 5 and 2 ns for each byte, 4.2 ns for each multiply-add."""
+    """A profile with round rates: 1, 5 and 2 ns for each byte, 4.2 ns for each multiply-add; in a
+    model as alone."""
     rows = zip(ROWS, (12.0, 42.0, 16.0), strict=True)
     table = tuple(MeasuredKernel(kernel, us, 0.0, 1) for kernel, us in rows)
-    return replace(profile, table=table, dispatch_us=0.0, regressors={})
+    as_alone = replace(profile.require_calibration(), families={})
+    return replace(profile, table=table, dispatch_us=0.0, regressors={}, calibration=as_alone)
 
 
 def test_bounds_by_hand(fitted: DeviceProfile) -> None:
@@ -194,6 +197,19 @@ def test_bounds_by_hand(fitted: DeviceProfile) -> None:
     product = found.bound(Kernel.parse("conv 1x10x10x10 -> 1x10x10x10 k1x1 s1x1 int8"))
     assert product.low_us == pytest.approx(2.1)
     assert product.high_us == pytest.approx(2100 * 2e-3 + 10_000 * 4.2e-3)
+
+
+def test_bounds_are_of_the_phone_that_the_calibration_is_of(fitted: DeviceProfile) -> None:
+    """Rows of a transferred profile are another phone's."""
+    here = bounding(fitted)
+    slower = replace(
+        here,
+        calibration=replace(here.calibration, families={"float32": FamilyCalibration(3.0)}),
+    )
+    kernel = Kernel.parse("foreign 1x10x10x10 -> 1x10x10x10 =SIN")
+    before, after = (speed_limits(profile).bound(kernel) for profile in (here, slower))
+    assert after.low_us == pytest.approx(3 * before.low_us)
+    assert after.high_us == pytest.approx(3 * before.high_us)
 
 
 def test_an_operator_that_moves_nothing_still_costs_a_call(fitted: DeviceProfile) -> None:

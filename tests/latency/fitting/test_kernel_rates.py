@@ -57,6 +57,10 @@ def timed(count, seed=0, factors=("",), noise=0.0, intercept_us=0.0):
     return models
 
 
+def all_kernels(models):
+    return [kernel for model in models for kernel in model.kernels]
+
+
 def test_rates_of_a_known_law_are_recovered():
     found = fit_rates(timed(40))
     assert found.us_per_unit == pytest.approx(LAW, rel=1e-4)  # no other is determined
@@ -122,14 +126,33 @@ def test_kinds_that_no_model_can_tell_apart_share_their_sum():
 def test_a_kind_that_no_model_has_is_no_regressor():
     """Not to be found in a profile, so that an estimate of it is refused."""
     models = timed(40)
-    regressors = fit_rates(models).regressors(models, half_width=0.1)
+    regressors = fit_rates(models).regressors(all_kernels(models), half_width=0.1)
     assert set(regressors) == {"conv_1x1", "conv_kxk", "depthwise_conv", "add"}
+
+
+def test_a_kind_that_is_asked_for_and_no_model_has_is_physics():
+    """It moves its bytes at the others' rate, or does something to each element besides."""
+    models = timed(40)
+    pools = [
+        Kernel("global_max_pool", ((1, size, size, 32),), (1, 1, 1, 32)) for size in (1, 5, 40)
+    ]
+    regressors = fit_rates(models).regressors([*all_kernels(models), *pools], half_width=0.1)
+    physics = regressors["global_max_pool"]
+    assert physics.count == 0
+    for pool in pools:
+        moved_us = LAW["moving data"] * (pool.bytes_in + pool.bytes_out)
+        assert physics.predict((pool,))[0] == pytest.approx(moved_us, rel=1e-4)
+        assert physics.extrapolates(pool)  # so that an estimate doubles the half width
+        worked_us = max(LAW.values()) * pool.bytes_in / 4
+        assert 2 * physics.half_width * moved_us >= worked_us * 0.999
+    assert regressors["add"].half_width == 0.1
+    assert regressors["add"].count > 0
 
 
 def test_regressors_say_what_the_rates_say():
     models = timed(40)
     found = fit_rates(models)
-    regressors = found.regressors(models, half_width=0.1)
+    regressors = found.regressors(all_kernels(models), half_width=0.1)
     for model in models[:5]:
         us = sum(float(regressors[k.kind].predict((k,))[0]) for k in model.kernels)
         assert us / 1e3 == pytest.approx(found.predict_ms([model.kernels])[0], rel=1e-9)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from mnasfpn.benchmarks.simulated import simulated_profile
 from mnasfpn.errors import InvalidInput
 from mnasfpn.latency.kernels.runtimes import BUILTIN, XNNPACK
+from mnasfpn.latency.profile.device_profile import MeasuredHead
 from mnasfpn.latency.profiling.plan import ProfilingPlan
-from mnasfpn.latency.profiling.profile_options import ProfileOptions
+from mnasfpn.latency.profiling.profile_options import ProfileOptions, new_phone_plan
+from mnasfpn.latency.profiling.sampled_heads import random_heads
 from mnasfpn.models.published import published
 from mnasfpn.models.space import CONN_SEARCH, MNASFPN
 
@@ -57,3 +62,17 @@ def test_spaces_and_arithmetics_that_are_none_are_refused() -> None:
         ProfileOptions(space="nas-fpnlite-s")
     with pytest.raises(InvalidInput, match="--arithmetic takes float32"):
         ProfileOptions(arithmetic="int8").plan()
+
+
+def test_a_new_phones_models_are_of_the_old_profiles_runtime_and_size() -> None:
+    old = simulated_profile("builtin")
+    plan = new_phone_plan(old, "A1B2", {})
+    assert (plan.runtime, plan.input_size) == (BUILTIN, ProfilingPlan.input_size)
+    genotype = random_heads(MNASFPN, 1, 0)[0].genotype
+    head = MeasuredHead("h", "calibration", genotype, (32, 96, 320), 128, 1.0, 0.0)
+    assert new_phone_plan(replace(old, heads=(head,)), "A1B2", {}).input_size == 128
+    asked = {"input_size": 64, "space": "no-expand", "seed": 3}
+    plan = new_phone_plan(replace(old, heads=(head,)), "A1B2", asked)
+    assert (plan.input_size, plan.space.name, plan.seed) == (64, "no-expand", 3)
+    with pytest.raises(InvalidInput, match="leave --calibration-heads out"):
+        new_phone_plan(old, "A1B2", {"calibration_heads": 7})
