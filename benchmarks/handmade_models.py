@@ -144,10 +144,48 @@ def unet(size: int) -> Any:
     return keras.Model(image, layers.Conv2D(1, 1, activation="sigmoid")(x))
 
 
+def mixer(size: int) -> Any:
+    """Products over patches and channels by turns (Tolstikhin et al. 2021, arXiv:2105.01601)."""
+    import keras
+    from keras import layers
+
+    def perceptron(x: Any, inner: int) -> Any:
+        return layers.Dense(x.shape[-1])(layers.Dense(inner, activation="gelu")(x))
+
+    image = keras.Input((size, size, 3))
+    x = layers.Conv2D(256, 16, 16)(image)
+    x = layers.Reshape((x.shape[1] * x.shape[2], 256))(x)
+    for _ in range(8):
+        y = layers.Permute((2, 1))(layers.LayerNormalization()(x))
+        x = layers.Add()([x, layers.Permute((2, 1))(perceptron(y, 128))])
+        x = layers.Add()([x, perceptron(layers.LayerNormalization()(x), 1024)])
+    x = layers.GlobalAveragePooling1D()(layers.LayerNormalization()(x))
+    return keras.Model(image, layers.Dense(CLASSES)(x))
+
+
+def focus(size: int) -> Any:
+    """Slices instead of a stem, and stages of half the channels (YOLOX, arXiv:2107.08430)."""
+    import keras
+    from keras import layers
+
+    image = keras.Input((size, size, 3))
+    corners = [image[:, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+    x = _conv(layers.Concatenate()(corners), 32, 3)
+    for filters, repeats in ((64, 1), (128, 3), (256, 3), (512, 1)):
+        x = _conv(x, filters, 3, 2)
+        y, rest = x[..., : filters // 2], x[..., filters // 2 :]
+        for _ in range(repeats):
+            y = layers.Add()([y, _conv(_conv(y, filters // 2), filters // 2, 3)])
+        x = _conv(layers.Concatenate()([y, rest]), filters)
+    return _classifier(image, x)
+
+
 HANDMADE = {
     "SqueezeNet": squeezenet,
     "ShuffleNet": shufflenet,
     "GhostNet": ghostnet,
     "RegNetX": regnet,
     "UNet": unet,
+    "MLPMixer": mixer,
+    "FocusCSP": focus,
 }

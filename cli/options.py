@@ -64,6 +64,7 @@ def space(*others: str) -> Option:
     return choice("--space", names, "The paper's search space.")
 
 
+signature = click.option("--signature", help="Of a .tflite that has several; else its first part.")
 seed = count("--seed", 0, "Of everything random.", least=0)
 
 

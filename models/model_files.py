@@ -50,20 +50,24 @@ class Resolved:
     graph: Graph
 
 
-def resolve(text: str) -> Resolved:
+def resolve(text: str, signature: str | None = None) -> Resolved:
     """The model that a text names: a published name, or a path to a .json or .tflite file.
 
     A .json holds a detector, or a bare cell (a genotype, or one of NAS-FPN), which gets the paper's
     backbone and predictor.
 
+    Args:
+        signature: to read, of a .tflite that has several.
+
     Raises:
         UnknownModel: neither a published name nor an existing file of a known kind.
         InvalidInput: the file is there and damaged; the message names the field.
     """
-    if text in PUBLISHED:
-        return _resolved(text, PUBLISHED[text])
     path = Path(text)
     suffix = path.suffix.lower()
+    _refuse_signature(text, signature)
+    if text in PUBLISHED:
+        return _resolved(text, PUBLISHED[text])
     if suffix not in (".json", ".tflite"):
         if path.is_file():
             raise UnknownModel(
@@ -74,7 +78,7 @@ def resolve(text: str) -> Resolved:
         _require(path)
         from .tflite.reader import read_tflite
 
-        return Resolved(path.stem, None, read_tflite(path))
+        return Resolved(path.stem, None, read_tflite(path, signature))
     return _resolved(path.stem, load_detector(path))
 
 
@@ -93,12 +97,13 @@ def named_detector(text: str) -> Detector:
     return resolved.detector
 
 
-def resolve_all(text: str) -> Iterator[Resolved]:
+def resolve_all(text: str, signature: str | None = None) -> Iterator[Resolved]:
     """The same, and every line of a .jsonl file, each a genotype or detector, in turn."""
     path = Path(text)
     if path.suffix.lower() != ".jsonl":
-        yield resolve(text)
+        yield resolve(text, signature)
         return
+    _refuse_signature(text, signature)
     for number, line in enumerate(_read(path).splitlines(), start=1):
         if line.strip():
             detector = _as_detector(from_json(line, f"{path}, line {number}"))
@@ -239,6 +244,13 @@ def _resolved(name: str, detector: Detector) -> Resolved:
 
 def _as_detector(value: Model) -> Detector:
     return value if isinstance(value, Detector) else default_detector(value)
+
+
+def _refuse_signature(text: str, signature: str | None) -> None:
+    if signature is not None and Path(text).suffix.lower() != ".tflite":
+        raise InvalidInput(
+            f"{text} has no signature {signature!r}: only a .tflite has; leave it out"
+        )
 
 
 def _require(path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...errors import InvalidInput
+from .. import options
 from ..console import command, print_table, say
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ MOST_PARTS = 6  # of an estimate, on one line
 @click.option("--profile", required=True, help="A profile, or a bundled one's name.")
 @click.option("--layers", is_flag=True, help="One row for each kernel.")
 @click.option("--strict", is_flag=True, help="Fail where kernels are unknown; else: bounds.")
-def estimate(model: str, profile: str, layers: bool, strict: bool, as_json: bool) -> Any:
+@options.signature
+def estimate(
+    model: str, profile: str, layers: bool, strict: bool, signature: str | None, as_json: bool
+) -> Any:
     """Latency of a model from a profile, with no device.
 
     MODEL is a published name, a genotype or detector .json, a .jsonl of many, or any .tflite.
@@ -30,7 +34,8 @@ def estimate(model: str, profile: str, layers: bool, strict: bool, as_json: bool
     from ...models.model_files import resolve_all
 
     estimator = Estimator(open_profile(profile))
-    found = {item.name: estimator.estimate(item.graph, not strict) for item in resolve_all(model)}
+    models = resolve_all(model, signature)
+    found = {item.name: estimator.estimate(item.graph, not strict) for item in models}
     if not found:
         raise InvalidInput(f"{model} holds no model; expected one JSON object on each line")
     if not as_json:

@@ -15,7 +15,8 @@ from ..console import command, progress, say
 @click.argument("model", type=options.FILE)
 @click.option("--data", type=options.FILE, required=True, help="A folder in COCO's layout.")
 @options.text("--split", "val", "Its part to evaluate on.")
-def evaluate(model: Path, data: Path, split: str, as_json: bool) -> Any:
+@options.signature
+def evaluate(model: Path, data: Path, split: str, signature: str | None, as_json: bool) -> Any:
     """COCO mAP of a training run or of a .tflite.
 
     MODEL is the folder of a finished training, or an exported file.
@@ -26,7 +27,8 @@ def evaluate(model: Path, data: Path, split: str, as_json: bool) -> Any:
 
     with progress("evaluating", quiet=as_json) as report:
         examples = read_coco(data, split)
-        precision = evaluate_predictor(predictor_of(model), examples, progress=report)
+        predictor = predictor_of(model, signature)
+        precision = evaluate_predictor(predictor, examples, progress=report)
     if not as_json:
         say(f"mAP {precision.map:.4f}, at IoU 0.5 {precision.map50:.4f} ({split})")
     return {"precision": precision}

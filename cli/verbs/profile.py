@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     "--general", 0, "Kernels of other networks, to estimate any .tflite; 256 do well.", least=0
 )
 @options.text(
-    "--arithmetic", "float32", "Of these, and of whole models: float32,int8,hybrid (int8 weights)."
+    "--arithmetic",
+    "float32",
+    "Of these and of networks: float32,int8,uint8,hybrid (int8 weights).",
 )
 @options.choice(
     "--runtime", ("xnnpack", "builtin"), "With the XNNPACK delegate, or TFLite's builtin kernels."

@@ -80,12 +80,19 @@ def _groups(graph: Graph, runtime: Runtime) -> list[tuple[bool, list[Layer]]]:
     """
     waiting = [layer for layer in graph if layer.op not in GIVEN]
     done = {layer.name for layer in graph if layer.op in GIVEN}
+    # Further outputs of an operator are on its side.
+    sides = {
+        layer.name: runtime.delegates(
+            graph[layer.inputs[0]] if layer.op == "further_output" else layer
+        )
+        for layer in waiting
+    }
     groups = []
     while waiting:
-        side = runtime.delegates(waiting[0])
+        side = sides[waiting[0].name]
         taken, left = [], []
         for layer in waiting:
-            if runtime.delegates(layer) == side and done.issuperset(layer.inputs):
+            if sides[layer.name] == side and done.issuperset(layer.inputs):
                 taken.append(layer)
                 done.add(layer.name)
             else:

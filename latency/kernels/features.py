@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ...models.graph.operators import DETECTIONS
 from .kernel import Kernel
 
 Matrix = npt.NDArray[np.float64]
 
 VECTOR_WIDTH = 16  # float32 lanes of the widest kernels in use; a multiple of all narrower ones
+QUAD = 4  # input channels that integer kernels multiply at once
+TILE_ROWS = 8  # output pixels of a matrix product computed together, roughly
 
 
 def padded(channels: int) -> int:
@@ -53,10 +56,86 @@ def _beyond(cache_bytes: int) -> Callable[[Kernel], float]:
     )
 
 
+def _group_madds(kernel: Kernel) -> float:
+    """The same of a grouped convolution, whose vectors end with each group's channels."""
+    if kernel.groups == 1:
+        return 0.0
+    filters, channels = kernel.output[-1] // kernel.groups, kernel.inputs[0][-1] // kernel.groups
+    whole = padded(filters) * math.ceil(channels / QUAD) * QUAD
+    return kernel.madds * whole / (filters * channels)
+
+
+def _group_tiles(kernel: Kernel) -> int:
+    """Products of a few rows each that a grouped convolution is made of."""
+    return kernel.groups * math.ceil(kernel.rows / TILE_ROWS) if kernel.groups > 1 else 0
+
+
+def _pieces(kernel: Kernel) -> float:
+    """Runs of neighbouring elements that a transpose, slice or mean goes through one by one."""
+    if kernel.op not in ("transpose", "slice", "mean"):
+        return 0.0
+    read = kernel.inputs[0] if kernel.op == "mean" else kernel.output
+    return math.prod(read) / _run(kernel)
+
+
+def _blocks(kernel: Kernel) -> int:
+    """Transposes of two axes that one of many axes is made of."""
+    blocks = 1
+    for axis, source in enumerate(kernel.axes if kernel.op == "transpose" else ()):
+        if axis != source:
+            return blocks
+        blocks *= kernel.output[axis]
+    return 0
+
+
+def _boxes(kernel: Kernel) -> int:
+    """Boxes that are sorted by score: all, or all of each class."""
+    if kernel.op not in DETECTIONS:
+        return 0
+    _, boxes, classes = kernel.inputs[1]
+    return boxes * classes if kernel.op == "detections_regular" else boxes
+
+
+def _box_pairs(kernel: Kernel) -> int:
+    """Pairs of a box and one that is kept, if all that are asked for are found."""
+    return _boxes(kernel) * kernel.output[1] if kernel.op in DETECTIONS else 0
+
+
+def _block_elements(kernel: Kernel) -> int:
+    """Elements of those blocks, if there are many: then none is large enough for vectors."""
+    return math.prod(kernel.output) if _blocks(kernel) > 1 else 0
+
+
+def _run(kernel: Kernel) -> int:
+    """Elements of such a run."""
+    shape, output = kernel.inputs[0], kernel.output
+    if len(output) < len(shape) and kernel.op == "slice":  # one of an axis: all that is after it
+        return math.prod(output)
+    run = 1
+    for axis in reversed(range(len(shape))):
+        if _stays(kernel, axis):
+            run *= shape[axis]
+            continue
+        # Of a border that is left out, what is between the borders is in one piece.
+        in_one_piece = kernel.op == "slice" and kernel.stride == (1, 1)
+        return run * output[axis] if in_one_piece else run
+    return run
+
+
+def _stays(kernel: Kernel, axis: int) -> bool:
+    """Whether an axis of the input is whole and in its place."""
+    if kernel.op == "transpose":
+        return kernel.axes[axis] == axis
+    if kernel.op == "mean":
+        return axis not in kernel.axes
+    return kernel.output[axis] == kernel.inputs[0][axis]
+
+
 def _channels(shape: tuple[int, ...]) -> int:
     return shape[-1] if shape else 1
 
 
+# Trees of stored profiles call features by their place here: new ones come last.
 #: Name -> value, and whether more of it is more work: then, all else equal, nothing gets faster.
 KERNEL_FEATURES: dict[str, tuple[Callable[[Kernel], float], bool]] = {
     "vector_madds": (_vector_madds, True),
@@ -78,6 +157,13 @@ KERNEL_FEATURES: dict[str, tuple[Callable[[Kernel], float], bool]] = {
     "window": (lambda kernel: math.prod(kernel.window), False),
     "stride": (lambda kernel: math.prod(kernel.stride), False),
     "inputs": (lambda kernel: len(kernel.inputs), False),
+    "group_madds": (_group_madds, True),
+    "group_tiles": (_group_tiles, True),
+    "pieces": (_pieces, True),
+    "blocks": (_blocks, True),
+    "block_elements": (_block_elements, True),
+    "boxes": (_boxes, True),
+    "box_pairs": (_box_pairs, True),
 }
 FEATURE_NAMES = tuple(KERNEL_FEATURES)
 MONOTONE = tuple(monotone for _, monotone in KERNEL_FEATURES.values())

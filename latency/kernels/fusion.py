@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ...models.graph.attributes import Activation
 from ...models.graph.graph import Graph
 from ...models.graph.layer import Layer
+from ...models.graph.operators import BINARY
 from .kernel import WINDOWED, Kernel, same_output
 from .runtimes import kernel_dtype
 
@@ -37,6 +38,10 @@ def fused(
     steps: dict[str, Step] = {}  # by the name of the layer whose tensor it makes
     outputs = frozenset(graph.outputs)
     for layer in layers:
+        if layer.op == "further_output":
+            (first,) = layer.inputs
+            steps[first] = _with_further(steps[first], layer)
+            continue
         before = steps.get(layer.inputs[0]) if layer.inputs else None
         alone = (
             fuses
@@ -57,6 +62,14 @@ def fused(
         else:
             steps[layer.name] = Step(kernel, (layer.name,))
     return list(steps.values())
+
+
+def _with_further(step: Step, layer: Layer) -> Step:
+    """The step of an operator that makes another tensor as well."""
+    kernel = step.kernel
+    if kernel.op == "foreign":  # of others, the first says how large it is
+        kernel = replace(kernel, further=(*kernel.further, layer.shape))
+    return Step(kernel, (*step.layers, layer.name))
 
 
 def _own_gate(graph: Graph, layer: Layer, consumers: dict[str, tuple[Layer, ...]]) -> str | None:
@@ -99,17 +112,18 @@ def _kernel(graph: Graph, layer: Layer) -> Kernel:
     # A group for each channel is a depthwise convolution, however the file calls it.
     depthwise = layer.op == "conv" and groups == layer.shape[3] == graph[layer.inputs[0]].shape[3]
     inputs = tuple(graph[name].shape for name in layer.inputs)
-    if layer.op in ("add", "sub", "mul") and len(inputs) == 1 and attributes.constant is None:
+    if layer.op in BINARY and len(inputs) == 1 and attributes.constant is None:
         inputs = (*inputs, layer.shape[-1:])
     return Kernel(
         op="depthwise_conv" if depthwise and groups > 1 else layer.op,
         inputs=inputs,
         output=layer.shape,
         window=window,
-        stride=attributes.stride if windowed else (1, 1),
+        stride=attributes.stride if windowed or layer.op == "slice" else (1, 1),
         dilation=attributes.dilation if windowed else (1, 1),
         groups=1 if depthwise else groups,
         activation=attributes.activation,
         dtype=kernel_dtype(layer),
         label=attributes.label,
+        axes=attributes.axes,
     )

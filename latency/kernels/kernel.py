@@ -19,7 +19,7 @@ from ...errors import InvalidInput, MnasFpnError
 from ...models.graph.attributes import ACTIVATIONS, Activation, Shape
 from ...models.graph.builder import GraphBuilder
 from ...models.graph.graph import Graph
-from ...models.graph.operators import OPS
+from ...models.graph.operators import BINARY, DETECTIONS, OPS
 
 Pair = tuple[int, int]
 
@@ -39,11 +39,13 @@ class Kernel:
         op: a key of :data:`mnasfpn.models.graph.operators.OPS`.
         inputs, output: shapes, NHWC with batch 1. Constants are not inputs, but for vectors that
             are added, subtracted or multiplied: they are read again for every pixel.
-        window, stride, dilation: (height, width) of convolutions and pools.
+        window, stride, dilation: (height, width) of convolutions and pools; stride of slices too.
         groups: of a grouped convolution.
         activation: fused.
         dtype: of the output, or ``hybrid``.
         label: name of a ``foreign`` operator.
+        axes: of a mean, transpose or slice: see :class:`...models.graph.attributes.Attributes`.
+        further: shapes of further outputs of a ``foreign`` operator.
     """
 
     op: str
@@ -56,13 +58,16 @@ class Kernel:
     activation: Activation | None = None
     dtype: str = "float32"
     label: str = ""
+    axes: Shape = ()
+    further: tuple[Shape, ...] = ()
 
     def __post_init__(self) -> None:
         if self.op not in OPS or self.op == "input":
             raise InvalidInput(
                 f"a kernel computes an operator, got {self.op!r}; known: {', '.join(OPS)}"
             )
-        if min((1, *self.output, *(size for shape in self.inputs for size in shape))) < 1:
+        sizes = (size for shape in (*self.inputs, self.output, *self.further) for size in shape)
+        if min(sizes, default=1) < 1 and self.op != "foreign":
             raise InvalidInput(f"kernel sizes must be positive, got {self.inputs} {self.output}")
         if re.search(r"\s", self.label):
             raise InvalidInput(f"a foreign operator's name has no spaces, got {self.label!r}")
@@ -73,8 +78,8 @@ class Kernel:
 
         Pointwise convolutions are a matrix product and apart from other convolutions, grouped ones
         are many small ones; a ``mul`` or ``add`` that broadcasts reads much less than one that does
-        not. Other types than float32 are other kernels, and what is known of one says nothing of
-        another.
+        not; slices with strides are copied element by element. Other types than float32 are other
+        kernels, and what is known of one says nothing of another.
         """
         return self._float_kind if self.dtype == "float32" else f"{self._float_kind} {self.dtype}"
 
@@ -88,7 +93,9 @@ class Kernel:
             return "conv_1x1"  # the same matrix product
         if self.op == "foreign":
             return f"foreign:{self.label}"
-        if self.op in ("add", "sub", "mul") and any(shape != self.output for shape in self.inputs):
+        if self.op == "slice" and self.stride != (1, 1):
+            return "slice_strided"
+        if self.op in BINARY and any(shape != self.output for shape in self.inputs):
             return f"{self.op}_broadcast"
         return self.op
 
@@ -99,10 +106,14 @@ class Kernel:
             self.op,
             ", ".join(map(_dims, self.inputs)) or "none",
             "->",
-            _dims(self.output),
+            ", ".join(map(_dims, (self.output, *self.further))),
         ]
         if self.op in WINDOWED:
-            parts += [f"k{_dims(self.window)}", f"s{_dims(self.stride)}"]
+            parts.append(f"k{_dims(self.window)}")
+        if self.op in WINDOWED or self.stride != (1, 1):
+            parts.append(f"s{_dims(self.stride)}")
+        if self.axes:
+            parts.append(f"a{_dims(self.axes)}")
         if self.dilation != (1, 1):
             parts.append(f"d{_dims(self.dilation)}")
         if self.groups != 1:
@@ -126,10 +137,12 @@ class Kernel:
         try:
             if found is None:
                 raise ValueError("no 'operator inputs -> output'")
+            output, *further = map(_parse_dims, _DIMS.findall(found["outputs"]))
             kernel = cls(
                 op=found["op"],
-                inputs=tuple(map(_parse_dims, _INPUT.findall(found["inputs"]))),
-                output=_parse_dims(found["output"]),
+                inputs=tuple(map(_parse_dims, _DIMS.findall(found["inputs"]))),
+                output=output,
+                further=tuple(further),
                 **_parse_options(found["options"].split()),
             )
         except (ValueError, MnasFpnError) as error:
@@ -184,7 +197,8 @@ class Kernel:
 
     @property
     def bytes_out(self) -> int:
-        return _bytes(math.prod(self.output), self.dtype_written)
+        elements = sum(math.prod(shape) for shape in (self.output, *self.further))
+        return _bytes(elements, self.dtype_written)
 
     @property
     def bytes_weights(self) -> int:
@@ -248,17 +262,21 @@ def _attributes(kernel: Kernel) -> dict[str, Any]:
         values["window"] = kernel.window
     if kernel.op in ("resize_nearest", "resize_bilinear"):
         values["target"] = output[1:3]
-    if kernel.op == "reshape":
+    if kernel.op in ("reshape", "slice", *DETECTIONS):
         values["target"] = output
-    if kernel.op in ("global_average_pool", "global_max_pool"):
+    if kernel.op in ("mean", "global_average_pool", "global_max_pool"):
         values["keepdims"] = len(output) == len(first)
+    if kernel.op in ("mean", "transpose", "slice"):
+        values["axes"] = kernel.axes
+    if kernel.op == "slice":
+        values["stride"] = kernel.stride
     if kernel.op == "pad":
         totals = (output[1] - first[1], output[2] - first[2])
         values["pads"] = tuple((total // 2, total - total // 2) for total in totals)
     if kernel.op == "concat":
         differing = (axis for axis, size in enumerate(output) if size != first[axis])
         values["axis"] = next(differing, -1)
-    if kernel.op in ("add", "sub", "mul") and len(kernel.inputs) == 1:
+    if kernel.op in BINARY and len(kernel.inputs) == 1:
         values["constant"] = 0.5
     return values
 
@@ -281,10 +299,10 @@ def _parse_dims(text: str) -> tuple[int, ...]:
 
 
 _SHAPE = r"\d+(?:x\d+)*|scalar"
-_INPUT = re.compile(_SHAPE)
+_DIMS = re.compile(_SHAPE)
 _SIGNATURE = re.compile(
     rf"(?P<op>\w+) (?P<inputs>none|(?:{_SHAPE})(?:, (?:{_SHAPE}))*) -> "
-    rf"(?P<output>{_SHAPE})(?P<options>(?: \S+)*)"
+    rf"(?P<outputs>(?:{_SHAPE})(?:, (?:{_SHAPE}))*)(?P<options>(?: \S+)*)"
 )
 _PAIR = re.compile(r"([ksd])(\d+)x(\d+)")
 _PAIR_FIELDS = {"k": "window", "s": "stride", "d": "dilation"}
@@ -298,6 +316,8 @@ def _parse_options(tokens: list[str]) -> dict[str, Any]:
             options[_PAIR_FIELDS[pair[1]]] = (int(pair[2]), int(pair[3]))
         elif re.fullmatch(r"g\d+", token):
             options["groups"] = int(token[1:])
+        elif re.fullmatch(r"a\d+(x\d+)*", token):
+            options["axes"] = _parse_dims(token[1:])
         elif token in ACTIVATIONS:
             options["activation"] = token
         elif token in (*DTYPE_BYTES, HYBRID):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from ...errors import InvalidInput
 from ...models.graph.layer import Layer
+from ...models.graph.operators import BINARY, UNARY
 from .kernel import HYBRID, WINDOWED
 
 
@@ -15,7 +16,8 @@ class Runtime:
 
     Args:
         name: as a profile stores it.
-        delegated: operators handed to the delegate, by the type of the kernel.
+        delegated: operators handed to the delegate, by the type of the kernel; foreign ones by
+            their label.
         fuses: pads and activations that stand alone join the operator they belong to.
     """
 
@@ -26,38 +28,48 @@ class Runtime:
     def delegates(self, layer: Layer) -> bool:
         """Whether the delegate takes this layer.
 
-        Of pools, only those that skip no pixel; of concatenations, those of up to five tensors.
+        Of pools, only those that skip no pixel; of concatenations, those of up to five tensors; of
+        slices, those that leave out whole borders.
         """
+        attributes = layer.attributes
         if layer.op == "concat" and len(layer.inputs) > MOST_CONCATENATED:
             return False
         if layer.op in ("max_pool", "average_pool"):
-            window, stride = layer.attributes.window, layer.attributes.stride
+            window, stride = attributes.window, attributes.stride
             if stride[0] > window[0] or stride[1] > window[1]:
                 return False
-        return layer.op in self.delegated.get(kernel_dtype(layer), ())
+        if layer.op == "slice" and (attributes.axes or attributes.stride != (1, 1)):
+            return False
+        if not all(layer.shape):
+            return False
+        name = attributes.label if layer.op == "foreign" else layer.op
+        return name in self.delegated.get(kernel_dtype(layer), ())
 
 
 MOST_CONCATENATED = 5
 
-# Read off the interpreter's plan for every operator our writer knows: nearest resizing stays with
-# the interpreter, and so does anything foreign.
+# Read off the interpreter's plan for every operator our writer knows, and for common foreign ones;
+# nearest resizing stays with the interpreter, and so does any other foreign one.
 _FLOAT = frozenset(
     (
         *WINDOWED,
         *("fully_connected", "global_average_pool", "global_max_pool", "resize_bilinear"),
-        *("add", "sub", "mul", "relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
-        *("concat", "reshape", "pad", "dequantize"),
+        *("concat", "reshape", "pad", "dequantize", "mean", "transpose", "slice"),
+        *BINARY,
+        *UNARY,
+        *("BATCH_MATMUL", "DEPTH_TO_SPACE", "ELU", "EXP", "MAXIMUM", "MINIMUM", "SPACE_TO_DEPTH"),
+        *("SPLIT", "SQRT", "SUM"),
     )
 )
-_INTEGER = _FLOAT - {
-    "average_pool",
-    "relu",
-    "relu6",
-    "hard_swish",
-    "softmax",
-    "prelu",
-    "dequantize",
-} | {"quantize", "requantize"}
+_INTEGER = frozenset(
+    (
+        *("conv", "depthwise_conv", "fully_connected", "max_pool"),
+        *("global_average_pool", "global_max_pool", "resize_bilinear", "concat", "reshape", "pad"),
+        *("add", "sub", "mul", "sigmoid", "tanh", "leaky_relu", "mean", "transpose", "slice"),
+        *("quantize", "requantize"),
+        *("DEPTH_TO_SPACE", "SPACE_TO_DEPTH", "SPLIT", "SUM"),
+    )
+)
 XNNPACK = Runtime(
     "xnnpack",
     {

@@ -21,7 +21,7 @@ from ...android_harness.measurement import OpTiming, Run
 from ...errors import BenchmarkOutputError, InvalidInput
 from ...models.graph.graph import Graph
 from ...models.graph.layer import Layer
-from ...models.tflite.schema import BUILTIN_CODES, BUILTIN_NAMES
+from ...models.tflite.schema import OPERATOR_NAMES
 from ..kernels.execution import ExecutionPlan, execution_plan
 from ..kernels.kernel import HYBRID, Kernel, kernel_graph
 from ..kernels.runtimes import XNNPACK, Runtime
@@ -165,7 +165,7 @@ def step_latencies_us(plan: ExecutionPlan, rows: Sequence[OpTiming]) -> tuple[fl
 def _row_names(kernel: Kernel, delegated: bool) -> Iterator[tuple[str, ...]]:
     """What the rows of a kernel may begin with, one item per row."""
     if not delegated:
-        yield (kernel.label if kernel.op == "foreign" else BUILTIN_NAMES[BUILTIN_CODES[kernel.op]],)
+        yield (kernel.label if kernel.op == "foreign" else OPERATOR_NAMES[kernel.op],)
         return
     if kernel.op not in XNNPACK_NAMES:
         raise BenchmarkOutputError(

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from ...models.graph.arithmetic import LEAST_HYBRID_WEIGHTS, Arithmetic
 from ...models.graph.attributes import Activation
+from ...models.graph.operators import DETECTIONS, FUSING
 from ..kernels.kernel import DTYPES_READ, Kernel, Pair, same_output
 
 T = TypeVar("T")
@@ -44,9 +45,12 @@ def _channels(number: float, low: int = 8, high: int = WIDEST) -> int:
     return size if size < 24 else round(size / 8) * 8
 
 
-def _image(pixels: float, channels: float) -> tuple[int, int, int, int]:
-    size = _size(pixels, 1, LARGEST)
+def _image(pixels: float, channels: float, least_size: int = 1) -> tuple[int, int, int, int]:
+    size = _size(pixels, least_size, LARGEST)
     return (1, size, size, _channels(channels))
+
+
+MOVED = 14  # least pixels per side of what is only moved: less takes no time that could be told
 
 
 def _windowed(op: str, number: Numbers, windows: Sequence[Pair], strides: Sequence[int]) -> Kernel:
@@ -107,6 +111,15 @@ def _dense(number: Numbers) -> Kernel:
     return Kernel("fully_connected", ((1, features),), (1, filters))
 
 
+def _few_rows(number: Numbers) -> Kernel:
+    """The last layers of a network: wide, and of few pixels."""
+    size = _choice(number[0], (1, 2, 3, 4, 5))
+    image = (1, size, size, _channels(number[1], 128))
+    output = (1, size, size, _channels(number[2], 128))
+    window = _choice(number[4], ((1, 1), (3, 3)))
+    return Kernel("conv", (image,), output, window, activation=_choice(number[5], FUSED))
+
+
 def _pool(op: str) -> KernelRecipe:
     return lambda number: _windowed(op, number, ((2, 2), (3, 3), (3, 3), (5, 5)), (1, 2))
 
@@ -135,10 +148,11 @@ def _unary(op: str) -> KernelRecipe:
 
 def _binary(op: str) -> KernelRecipe:
     """With another tensor of the same shape."""
+    activations = FUSED[:2] if op in FUSING else FUSED[:1]
 
     def recipe(number: Numbers) -> Kernel:
         image = _image(number[0], number[1])
-        return Kernel(op, (image, image), image, activation=_choice(number[5], FUSED[:2]))
+        return Kernel(op, (image, image), image, activation=_choice(number[5], activations))
 
     return recipe
 
@@ -157,6 +171,79 @@ def _broadcast(op: str) -> KernelRecipe:
         vector = _choice(number[3], ((image[3],), (1, 1, 1, image[3])))
         activation = _choice(number[5], FUSED[:2])
         return Kernel(op, (image, vector), image, activation=activation)
+
+    return recipe
+
+
+def _broadcast_pixels(op: str) -> KernelRecipe:
+    """With a number for each pixel: normalisation of layers."""
+
+    def recipe(number: Numbers) -> Kernel:
+        image = _image(number[0], number[1])
+        return Kernel(op, (image, (*image[:3], 1)), image)
+
+    return recipe
+
+
+def _mean(number: Numbers) -> Kernel:
+    """Over channels, or over the tokens of a transformer."""
+    image = _image(number[0], number[1])
+    if number[3] < TOKENS:
+        tokens = (1, image[1] * image[2], image[3])
+        return Kernel("mean", (tokens,), (1, image[3]), axes=(1,))
+    return Kernel("mean", (image,), (*image[:3], 1), axes=(3,))
+
+
+TOKENS = 0.3  # share of means that are taken over tokens
+
+
+def _transpose(number: Numbers) -> Kernel:
+    """Shuffled channels, heads of attention, and other layouts."""
+    _, height, width, channels = image = _image(number[0], number[1], MOVED)
+    parts = _choice(number[4], (2, 3, 4, 8))
+    width_of_part = math.ceil(channels / parts)
+    shape, axes = _choice(
+        number[3],
+        (
+            ((1, height, width, parts, width_of_part), (0, 1, 2, 4, 3)),
+            ((1, height * width, parts, width_of_part), (0, 2, 1, 3)),
+            ((1, height * width, channels), (0, 2, 1)),
+            (image, (0, 3, 1, 2)),
+        ),
+    )
+    return Kernel("transpose", (shape,), tuple(shape[axis] for axis in axes), axes=axes)
+
+
+def _slice(number: Numbers) -> Kernel:
+    """Without borders, half of the channels, or one token of many."""
+    _, height, width, channels = image = _image(number[0], number[1], MOVED)
+    tokens = (1, height * width, channels)
+    inside = (1, max(height - 2, 1), max(width - 2, 1), channels)
+    half = (1, height, width, max(channels // 2, 1))
+    return _choice(
+        number[3],
+        (
+            Kernel("slice", (image,), inside),
+            Kernel("slice", (image,), half),
+            Kernel("slice", (tokens,), (1, channels), axes=(1,)),
+        ),
+    )
+
+
+def _strided_slice(number: Numbers) -> Kernel:
+    """Every second pixel."""
+    image = _image(number[0], number[1])
+    output = (1, *same_output(image, (2, 2)), image[3])
+    return Kernel("slice", (image,), output, stride=(2, 2))
+
+
+def _detections(op: str) -> KernelRecipe:
+    """Anchors of small and large detectors, and their classes."""
+
+    def recipe(number: Numbers) -> Kernel:
+        anchors, classes = _size(number[0], 400, 20_000), _size(number[1], 2, 91)
+        boxes, scores = (1, anchors, 4), (1, anchors, classes)
+        return Kernel(op, (boxes, scores), (1, _choice(number[2], (10, 25, 100)), 4))
 
     return recipe
 
@@ -203,7 +290,8 @@ WEIGHTED: KernelRecipes = (
     (12, _convolution),
     (3, _stem),
     (10, _depthwise),
-    (4, _grouped),
+    (10, _grouped),
+    (4, _few_rows),
     (7, _dense),
 )
 WEIGHTLESS: KernelRecipes = (
@@ -220,13 +308,31 @@ WEIGHTLESS: KernelRecipes = (
     *((1, _unary(op)) for op in ("relu", "relu6", "prelu")),
     (3, _concat),
     *((1, recipe) for recipe in (_pad, _reshape, _softmax)),
+    *((1, _unary(op)) for op in ("gelu", "tanh", "leaky_relu")),
+    *((4, recipe) for recipe in (_mean, _strided_slice)),
+    (8, _slice),
+    (8, _transpose),
+)
+#: Those that most networks of integers leave in float32, and what no runtime has for uint8.
+FLOATING: KernelRecipes = (
+    *((1, _unary(op)) for op in ("gelu_tanh", "neg", "rsqrt")),
+    *((1, _broadcast_pixels(op)) for op in ("sub", "mul", "squared_difference")),
+    *((1, _binary(op)) for op in ("div", "squared_difference")),
+    *((6, _detections(op)) for op in DETECTIONS),
+)
+#: Of the former, what int8 has too.
+NORMALISING: KernelRecipes = (
+    (1, _unary("rsqrt")),
+    (1, _binary("squared_difference")),
+    (1, _broadcast_pixels("squared_difference")),
 )
 CONVERTING: KernelRecipes = tuple(
     (1, _unary(op)) for op in ("quantize", "requantize", "dequantize")
 )
 KERNEL_RECIPES: dict[Arithmetic, KernelRecipes] = {
-    "float32": WEIGHTED + WEIGHTLESS,
-    "int8": WEIGHTED + WEIGHTLESS + CONVERTING,
+    "float32": WEIGHTED + WEIGHTLESS + FLOATING,
+    "int8": WEIGHTED + WEIGHTLESS + CONVERTING + NORMALISING,
+    "uint8": WEIGHTED + WEIGHTLESS + CONVERTING,
     "hybrid": WEIGHTED,
 }
 

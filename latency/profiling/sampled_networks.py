@@ -93,11 +93,18 @@ class _Draft:
     def depthwise(self, x: str, kernel: int, stride: int = 1) -> str:
         return self.activated(self.builder.depthwise(self.name(), x, kernel, stride, bias=True))
 
-    def grouped(self, x: str, groups: int, stride: int) -> str:
-        channels = self.builder.channels(x)
-        weights = (3, 3, channels // groups, channels)
+    def grouped(self, x: str, filters: int, groups: int, kernel: int = 3, stride: int = 1) -> str:
+        weights = (kernel, kernel, self.builder.channels(x) // groups, filters)
         options: dict[str, Any] = {"stride": (stride, stride), "groups": groups, "bias": True}
-        return self.activated(self.builder.add_layer(self.name(), "conv", (x,), weights, **options))
+        return self.builder.add_layer(self.name(), "conv", (x,), weights, **options)
+
+    def shuffled(self, x: str, groups: int) -> str:
+        """Channels of all groups next to each other."""
+        _, height, width, channels = shape = self.builder.shape(x)
+        apart = (1, height, width, groups, channels // groups)
+        x = self.builder.reshape(self.name(), x, apart)
+        x = self.builder.unary(self.name(), "transpose", x, axes=(0, 1, 2, 4, 3))
+        return self.builder.reshape(self.name(), x, shape)
 
     def activated(self, x: str) -> str:
         if self.activation != "swish":
@@ -110,7 +117,11 @@ class _Draft:
         return self.builder.add(self.name(), x, result)
 
     def classifier(self, x: str) -> str:
-        x = self.builder.unary(self.name(), "global_average_pool", x, keepdims=False)
+        _, height, width, channels = self.builder.shape(x)
+        if self.rng.random() < 0.3:
+            x = self.builder.reshape(self.name(), x, (1, height * width * channels))
+        else:
+            x = self.builder.unary(self.name(), "global_average_pool", x, keepdims=False)
         widths = [CLASSES]
         if self.rng.random() < 0.3:
             widths = [256 * int(self.rng.integers(2, 9)), CLASSES]
@@ -139,7 +150,8 @@ def _grouped(draft: _Draft, x: str, channels: int, kernel: int, stride: int) -> 
     """A bottleneck of as many channels inside, in groups of 16."""
     inner = max(channels // 16, 1) * 16
     wide = draft.conv(x, inner)
-    result = draft.linear(draft.grouped(wide, inner // 16, stride), channels)
+    inside = draft.activated(draft.grouped(wide, inner, inner // 16, stride=stride))
+    result = draft.linear(inside, channels)
     if draft.builder.shape(x) != draft.builder.shape(result):
         x = draft.linear(x, channels, 1, stride)
     return draft.activated(draft.residual(x, result))
@@ -186,6 +198,34 @@ def _branches(draft: _Draft, x: str, channels: int, kernel: int, stride: int) ->
     return draft.builder.concat(draft.name(), parts, 3)
 
 
+def _shuffled(draft: _Draft, x: str, channels: int, kernel: int, stride: int) -> str:
+    """Pointwise convolutions in groups, whose channels are shuffled between them."""
+    groups = int(draft.rng.choice((2, 4, 8)))
+    inner = max(channels // (4 * groups), 4) * groups
+    channels = channels // groups * groups
+    source = draft.linear(x, channels, 1, stride) if draft.builder.channels(x) % groups else x
+    y = draft.shuffled(draft.activated(draft.grouped(source, inner, groups, 1)), groups)
+    stride = stride if source == x else 1
+    y = draft.builder.depthwise(draft.name(), y, 3, stride, bias=True)
+    return draft.activated(draft.residual(source, draft.grouped(y, channels, groups, 1)))
+
+
+def _perceptron(draft: _Draft, x: str, channels: int, kernel: int, stride: int) -> str:
+    """A depthwise convolution and two products with a GELU between, beside what went in."""
+    x = draft.linear(x, channels, 2, stride) if stride > 1 else draft.linear(x, channels)
+    y = draft.builder.depthwise(draft.name(), x, 7, bias=True)
+    y = draft.builder.unary(draft.name(), "gelu", draft.linear(y, 4 * channels))
+    return draft.residual(x, draft.linear(y, channels))
+
+
+def _half(draft: _Draft, x: str, channels: int, kernel: int, stride: int) -> str:
+    """Convolutions of one half of the channels, beside the other half."""
+    x = draft.conv(x, channels, 3 if stride > 1 else 1, stride)
+    shape = draft.builder.shape(x)
+    half = draft.builder.unary(draft.name(), "slice", x, target=(*shape[:3], channels // 2))
+    return draft.builder.concat(draft.name(), (x, draft.conv(draft.conv(half, 64), 64, 3)), 3)
+
+
 def _average_pool(draft: _Draft, x: str, stride: int) -> str:
     options: dict[str, Any] = {"window": (3, 3), "stride": (stride, stride)}
     return draft.builder.unary(draft.name(), "average_pool", x, **options)
@@ -194,4 +234,5 @@ def _average_pool(draft: _Draft, x: str, stride: int) -> str:
 BLOCK_KINDS: tuple[DrawBlock, ...] = (
     *(_plain, _bottleneck, _inverted, _gated),
     *(_separable, _dense, _branches, _grouped),
+    *(_shuffled, _perceptron, _half),
 )

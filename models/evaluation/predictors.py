@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidInput, InvalidModelFile
 from ..arrays import Floats
+from ..tflite.interpreter_process import InterpreterProcess, TensorDetails
 from ..training.run_folder import TrainingRun, is_run, load_run
 
 if TYPE_CHECKING:
@@ -39,17 +40,21 @@ class Predictor:
     batch_size: int = BATCH
 
 
-def predictor_of(model: Path) -> Predictor:
-    """Of the folder of a finished training, or of an exported file.
+def predictor_of(model: Path, signature: str | None = None) -> Predictor:
+    """Of the folder of a finished training, or of an exported file, which may have a signature.
 
     Raises:
-        InvalidInput: it is neither.
+        InvalidInput: it is neither, or a training with a signature.
         InvalidModelFile: as :func:`tflite_predictor`.
     """
     if is_run(model):
+        if signature is not None:
+            raise InvalidInput(
+                f"{model} is a training run, which has no signature {signature!r}; leave it out"
+            )
         return run_predictor(load_run(model))
     if model.suffix == ".tflite" and model.is_file():
-        return tflite_predictor(model)
+        return tflite_predictor(model, signature=signature)
     raise InvalidInput(
         f"{model} is neither the folder of a finished training run nor a .tflite; make one "
         "with `mnasfpn train` or `mnasfpn export`"
@@ -80,42 +85,37 @@ def run_predictor(run: TrainingRun) -> Predictor:
     return keras_predictor(build_keras(run.detector.graph(), run.weights))
 
 
-def tflite_predictor(model: bytes | str | os.PathLike[str], threads: int = 1) -> Predictor:
+def tflite_predictor(
+    model: bytes | str | os.PathLike[str], threads: int = 1, signature: str | None = None
+) -> Predictor:
     """A .tflite file with outputs boxes [1, N, 4], scores [1, N, slots], in ai-edge-litert.
 
+    It runs in a process of its own: files that the runtime dies of are refused like others.
     Integer inputs and outputs are quantised and dequantised here, as an application would.
 
-    Raises:
-        InvalidModelFile: no TensorFlow Lite file, or another input or outputs.
-    """
-    from ai_edge_litert.interpreter import Interpreter
+    Args:
+        signature: to run, of a file that has several.
 
+    Raises:
+        InvalidModelFile: no TensorFlow Lite file, one that the runtime does not survive, or another
+            input or outputs.
+    """
     name = "the model" if isinstance(model, bytes) else str(model)
     content = model if isinstance(model, bytes) else Path(model).read_bytes()
-    try:
-        interpreter = Interpreter(model_content=content, num_threads=threads)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise InvalidModelFile(
-            f"{name}: cannot be run as a TensorFlow Lite file: {error}"
-        ) from None
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    shapes = [tuple(details["shape"]) for details in (*inputs, *outputs)]
+    interpreter = InterpreterProcess(content, name, threads, signature)
+    shapes = [details.shape for details in (*interpreter.inputs, *interpreter.outputs)]
     if not _is_detector(shapes):
         raise InvalidModelFile(
-            f"{name}: has inputs and outputs of shapes {[tuple(map(int, s)) for s in shapes]}; "
+            f"{name}: has inputs and outputs of shapes {shapes}; "
             "expected an image [1, S, S, 3], boxes [1, N, 4] and scores [1, N, classes + 1]"
         )
 
     def predict(images: Floats) -> tuple[Floats, Floats]:
-        interpreter.set_tensor(inputs[0]["index"], _quantise(images, inputs[0]))
-        interpreter.invoke()
-        codes, scores = (
-            _dequantise(interpreter.get_tensor(details["index"]), details) for details in outputs
-        )
+        found = interpreter.run(_quantise(images, interpreter.inputs[0]))
+        codes, scores = map(_dequantise, found, interpreter.outputs)
         return codes, scores
 
-    return Predictor(int(shapes[0][1]), int(shapes[1][1]), int(shapes[2][2]), predict, batch_size=1)
+    return Predictor(shapes[0][1], shapes[1][1], shapes[2][2], predict, batch_size=1)
 
 
 def _is_detector(shapes: list[tuple[int, ...]]) -> bool:
@@ -125,18 +125,16 @@ def _is_detector(shapes: list[tuple[int, ...]]) -> bool:
     return image[1] == image[2] and image[3] == 3 and boxes[2] == 4 and boxes[1] == scores[1]
 
 
-def _quantise(values: Floats, details: dict[str, Any]) -> NDArray[Any]:
-    dtype = details["dtype"]
-    if dtype == np.float32:
+def _quantise(values: Floats, details: TensorDetails) -> NDArray[Any]:
+    if details.dtype == np.float32:
         return values
-    scale, zero = details["quantization"]
-    limits = np.iinfo(dtype)
-    stored = np.clip(np.round(values / scale) + zero, limits.min, limits.max)
-    return np.asarray(stored, dtype)
+    limits = np.iinfo(details.dtype)
+    stored = np.round(values / details.scale) + details.zero_point
+    return np.asarray(np.clip(stored, limits.min, limits.max), details.dtype)
 
 
-def _dequantise(values: NDArray[Any], details: dict[str, Any]) -> Floats:
-    if details["dtype"] == np.float32:
+def _dequantise(values: NDArray[Any], details: TensorDetails) -> Floats:
+    if details.dtype == np.float32:
         return np.asarray(values, np.float32)
-    scale, zero = details["quantization"]
-    return np.asarray((values.astype(np.float32) - zero) * scale, np.float32)
+    real = (values.astype(np.float32) - details.zero_point) * details.scale
+    return np.asarray(real, np.float32)

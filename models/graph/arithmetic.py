@@ -1,4 +1,7 @@
-"""A float32 Graph as TensorFlow's converter quantises it: to int8 throughout, or weights alone."""
+"""A float32 Graph as TensorFlow's converters quantise it: in integers throughout, or weights alone.
+
+``uint8`` is what the converters of TensorFlow 1 made, with one scale for all of a tensor.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from .layer import Layer
 from .operators import FUSING
 
 #: How a network computes: ``hybrid`` has int8 weights and float32 everything else.
-Arithmetic = Literal["float32", "int8", "hybrid"]
+Arithmetic = Literal["float32", "int8", "hybrid", "uint8"]
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
+INTEGERS = ("int8", "uint8")  # those without any float32
 
 LEAST_HYBRID_WEIGHTS = 1024  # smaller ones the converter leaves float32
 
@@ -27,12 +31,12 @@ def in_arithmetic(graph: Graph, arithmetic: Arithmetic) -> Graph:
     """
     if any(layer.dtype != "float32" for layer in graph):
         raise InvalidInput("only a float32 graph can be quantised, and this one has other types")
-    if arithmetic == "int8":
-        return int8_graph(graph)
+    if arithmetic in INTEGERS:
+        return integer_graph(graph, arithmetic)
     return hybrid_graph(graph) if arithmetic == "hybrid" else graph
 
 
-def int8_graph(graph: Graph) -> Graph:
+def integer_graph(graph: Graph, dtype: str) -> Graph:
     """Integers from a ``quantize`` behind each input to a ``dequantize`` before each output."""
     graph = with_fused_activations(graph)
     made: dict[str, str] = {}  # layer of the given graph -> layer that holds its integers
@@ -40,12 +44,12 @@ def int8_graph(graph: Graph) -> Graph:
     for layer in graph:
         if layer.op == "input":
             made[layer.name] = f"{layer.name}/quantize"
-            quantize = Layer(made[layer.name], "quantize", (layer.name,), layer.shape, dtype="int8")
+            quantize = Layer(made[layer.name], "quantize", (layer.name,), layer.shape, dtype=dtype)
             layers += [layer, quantize]
             continue
         made[layer.name] = layer.name
         inputs = tuple(made[name] for name in layer.inputs)
-        layers.append(replace(layer, inputs=inputs, dtype="int8"))
+        layers.append(replace(layer, inputs=inputs, dtype=dtype))
     outputs = [
         Layer(f"{name}/dequantize", "dequantize", (made[name],), graph[name].shape)
         for name in graph.outputs

@@ -33,12 +33,13 @@ class Attributes:
     dilation: tuple[int, int] = (1, 1)
     padding: Literal["same", "valid"] = "same"
     window: tuple[int, int] = (1, 1)  # of a pool
-    target: Shape | None = None  # of a resize (H, W), reshape, input or foreign operator
+    target: Shape | None = None  # of a resize (H, W), reshape, slice, input or foreign operator
     axis: int = -1  # of a concat
+    axes: Shape = ()  # a mean's or slice's that are gone; a transpose's: where each comes from
     groups: int = 1  # of a conv
-    keepdims: bool = True  # of a global pool; without, its output is (N, C)
+    keepdims: bool = True  # of a mean or global pool; without, what it is taken over is gone
     pads: tuple[tuple[int, int], tuple[int, int]] = ((0, 0), (0, 0))  # (top, bottom), (left, right)
-    constant: float | None = None  # second operand of a one-input add, sub or mul
+    constant: float | None = None  # second operand of a one-input BINARY operator
     activation: Activation | None = None  # fused into conv, dense, add, sub, mul, pool
     bias: bool = False  # a trained bias vector
     shift: float = 0.0  # added to a convolution's result before its activation; in no parameter

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ...errors import InvalidGraph
 from .attributes import DEFAULT, Attributes, Shape
-from .operators import OPS
+from .operators import OPS, UNRULED
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,8 @@ class Layer:
                 f"layer {self.name!r}: {self.op} takes a kernel of rank {op.weights_rank}, "
                 f"got {self.weights}"
             )
-        if min(self.shape, default=1) < 1 or (self.weights and min(self.weights) < 1):
+        sizes = (*self.shape, *(self.weights or ()))
+        if min(sizes, default=1) < 1 and self.op not in UNRULED:
             raise InvalidGraph(
                 f"layer {self.name!r}: sizes must be positive, got {self.shape}, {self.weights}"
             )

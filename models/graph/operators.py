@@ -139,6 +139,44 @@ def _pad(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | Non
     return (shape[0], shape[1] + top + bottom, shape[2] + left + right, *shape[3:])
 
 
+def _transpose(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
+    (shape,) = inputs
+    if sorted(attributes.axes) != list(range(len(shape))):
+        raise InvalidGraph(f"axes {attributes.axes} are no order of the axes of {shape}")
+    return tuple(shape[axis] for axis in attributes.axes)
+
+
+def _mean(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
+    (shape,) = inputs
+    axes = attributes.axes
+    if not axes or len(set(axes)) < len(axes) or not set(axes) <= set(range(len(shape))):
+        raise InvalidGraph(f"a mean over the axes {axes} of {shape}; name each of them once")
+    if attributes.keepdims:
+        return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
+    return tuple(size for axis, size in enumerate(shape) if axis not in axes)
+
+
+def _slice(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
+    """Some of each axis, or every second one of height and width; ``axes`` lose the single one."""
+    (shape,) = inputs
+    target, axes = _target(attributes), attributes.axes
+    kept = [size for axis, size in enumerate(shape) if axis not in axes]
+    if len(kept) != len(target) or any(new > old for new, old in zip(target, kept, strict=True)):
+        raise InvalidGraph(f"{target} is no slice of {shape} without its axes {axes}")
+    return target
+
+
+def _detections(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
+    """Of boxes (1, N, 4) and scores (1, N, classes): (1, detections, 4)."""
+    boxes, scores = inputs
+    target = _target(attributes)
+    if len(boxes) != len(scores) != 3 or boxes[:2] != scores[:2] or boxes[2:] != (4,):
+        raise InvalidGraph(f"boxes {boxes} and scores {scores} are not (1, N, 4) and (1, N, C)")
+    if len(target) != 3 or target[::2] != (1, 4):
+        raise InvalidGraph(f"detections are (1, number, 4), not {target}")
+    return target
+
+
 def _given(inputs: tuple[Shape, ...], attributes: Attributes, weights: Shape | None) -> Shape:
     """The layer itself states its shape (graph inputs, and operators of foreign files)."""
     return _target(attributes)
@@ -173,6 +211,17 @@ class Op:
 MANY = 1_000_000
 
 GIVEN = ("input", "constant")  # there before anything is computed
+#: Those that state their shape themselves, which may have no elements.
+UNRULED = (*GIVEN, "foreign", "further_output")
+#: Of two tensors, or of one and a constant.
+BINARY = ("add", "sub", "mul", "div", "squared_difference")
+#: Of each element by itself.
+UNARY = (
+    *("relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu", "leaky_relu"),
+    *("gelu", "gelu_tanh", "tanh", "neg", "rsqrt"),
+)
+#: Boxes and scores of a detector to the best of them; ``regular``: class by class.
+DETECTIONS = ("detections", "detections_regular")
 #: Those with which a runtime computes a ReLU or ReLU6 that follows.
 FUSING = frozenset(
     (
@@ -193,15 +242,12 @@ OPS: dict[str, Op] = {
     "global_max_pool": Op(_global_pool, (1, 1)),
     "resize_nearest": Op(_resize, (1, 1)),
     "resize_bilinear": Op(_resize, (1, 1)),
-    "add": Op(_elementwise, (1, 2)),
-    "sub": Op(_elementwise, (1, 2)),
-    "mul": Op(_elementwise, (1, 2)),
-    "relu": Op(_same, (1, 1)),
-    "relu6": Op(_same, (1, 1)),
-    "hard_swish": Op(_same, (1, 1)),
-    "sigmoid": Op(_same, (1, 1)),
-    "softmax": Op(_same, (1, 1)),
-    "prelu": Op(_same, (1, 1)),
+    **dict.fromkeys(BINARY, Op(_elementwise, (1, 2))),
+    **dict.fromkeys(UNARY, Op(_same, (1, 1))),
+    "mean": Op(_mean, (1, 1)),
+    "transpose": Op(_transpose, (1, 1)),
+    "slice": Op(_slice, (1, 1)),
+    **dict.fromkeys(DETECTIONS, Op(_detections, (2, 2))),
     "concat": Op(_concat, (1, MANY)),
     "reshape": Op(_reshape, (1, 1)),
     "pad": Op(_pad, (1, 1)),
@@ -210,4 +256,6 @@ OPS: dict[str, Op] = {
     "dequantize": Op(_same, (1, 1)),
     # Operators of foreign files that the table above has no rule for: named by `attributes.label`.
     "foreign": Op(_given, (0, MANY)),
+    # Of the operator whose first output it reads: no work of its own.
+    "further_output": Op(_given, (1, 1)),
 }

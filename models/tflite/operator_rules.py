@@ -10,105 +10,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from dataclasses import replace
+from typing import Any, TypeAlias
 
-import numpy as np
 from ai_edge_litert.schema_py_generated import BuiltinOperator
 
-from ..graph.attributes import Shape
-from .flatbuffer import DamagedBuffer, Table
-from .schema import BUILTIN_CODES, PADDING
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-
-@dataclass(frozen=True, slots=True)
-class FileTensor:
-    """A tensor of a file.
-
-    Args:
-        dtype: as operators see it; ``stored`` is the type of the bytes, if they are decompressed
-            before use (float16 weights).
-        data: bytes of a constant, else None.
-        variable: keeps its value from one inference to the next.
-        scale, zero_point: of a tensor of integers that has one of each.
-    """
-
-    name: str
-    shape: Shape
-    dtype: str
-    data: NDArray[np.uint8] | None = None
-    stored: str = ""
-    variable: bool = False
-    scale: float = 1.0
-    zero_point: int = 0
-
-    @property
-    def stored_dtype(self) -> str:
-        return self.stored or self.dtype
-
-    def integers(self) -> tuple[int, ...] | None:
-        """Values of a constant of integers, None if it is no such thing."""
-        if self.data is None or self.stored_dtype not in ("int32", "int64"):
-            return None
-        return tuple(self.data.view(np.dtype(self.stored_dtype).newbyteorder("<")).tolist())
-
-    def scalar(self) -> float | None:
-        """Value of a constant float32, int8 or uint8 scalar, None if it is no such thing."""
-        code = {"float32": "<f4", "int8": "i1", "uint8": "u1"}.get(self.stored_dtype)
-        if self.data is None or code is None or math.prod(self.shape) != 1:
-            return None
-        return (float(self.data.view(code)[0]) - self.zero_point) * self.scale
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One operator of a file: its inputs (None where it is left out), output and options."""
-
-    inputs: tuple[FileTensor | None, ...]
-    output: FileTensor
-    options: Table | None
-
-    def __getitem__(self, place: int) -> FileTensor:
-        tensor = self.inputs[place] if place < len(self.inputs) else None
-        if tensor is None:
-            raise DamagedBuffer(f"the operator of {self.output.name!r} lacks its input {place}")
-        return tensor
-
-    def has(self, place: int) -> bool:
-        return place < len(self.inputs) and self.inputs[place] is not None
-
-    def option(self, place: int, format_: str, default: int = 0) -> int:
-        return default if self.options is None else self.options.scalar(place, format_, default)
-
-    def positive(self, *places: int, default: int = 0) -> tuple[int, ...]:
-        """Options that count something, as 32-bit integers."""
-        values = tuple(self.option(place, "i", default) for place in places)
-        if min(values) < 1:
-            raise DamagedBuffer(
-                f"the operator of {self.output.name!r} has a stride, window or dilation below 1: "
-                f"{values}"
-            )
-        return values
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """An operator of a file in the words of a Graph.
-
-    Args:
-        inputs: places of the inputs that are tensors of the network.
-        activation: code of the fused activation.
-    """
-
-    op: str
-    inputs: tuple[int, ...] = (0,)
-    weights: Shape | None = None
-    attributes: dict[str, Any] = field(default_factory=dict)
-    activation: int = 0
-
+from ..graph.operators import BINARY, UNARY
+from .detections import read_detection_options
+from .flatbuffer import DamagedBuffer
+from .operator_call import Call, FileTensor, Reading
+from .schema import BUILTIN_CODES, DETECTION_NAME, PADDING
 
 Rule: TypeAlias = Callable[[Call], "Reading | None"]
 
@@ -167,21 +78,82 @@ def _pool(op: str) -> Rule:
     return read
 
 
+def _reduced(call: Call) -> tuple[int, ...]:
+    """The axes that an operator leaves one number of, in order; none if they are not known."""
+    axes, rank = call[1].integers(), len(call[0].shape)
+    if not axes or not all(-rank <= axis < rank for axis in axes):
+        return ()
+    return tuple(sorted({axis % rank for axis in axes}))
+
+
 def _global_pool(op: str) -> Rule:
     def read(call: Call) -> Reading | None:
-        axes = call[1].integers()
-        if len(call[0].shape) != 4 or axes is None or sorted(axis % 4 for axis in axes) != [1, 2]:
+        if len(call[0].shape) != 4 or _reduced(call) != (1, 2):
             return None
         return Reading(op, (0,), None, {"keepdims": bool(call.option(0, "b"))})
 
     return read
 
 
+def _mean(call: Call) -> Reading | None:
+    """Over height and width it is a global pool."""
+    pool = _global_pool("global_average_pool")(call)
+    axes = _reduced(call)
+    if pool is not None or not axes:
+        return pool
+    return Reading("mean", (0,), None, {"axes": axes, "keepdims": bool(call.option(0, "b"))})
+
+
+def _transpose(call: Call) -> Reading | None:
+    axes, rank = call[1].integers(), len(call[0].shape)
+    if axes is None or sorted(axes) != list(range(rank)):
+        return None
+    return Reading("transpose", (0,), None, {"axes": axes})
+
+
+def _slice(call: Call) -> Reading | None:
+    """Of a whole run of each axis."""
+    return Reading("slice", (0,), None, {"target": call.output.shape})
+
+
+#: Places of the options of a STRIDED_SLICE: bits of axes that are left out, new, or gone.
+ELLIPSIS_MASK, NEW_MASK, GONE_MASK = 2, 3, 4
+
+
+def _strided_slice(call: Call) -> Reading | None:
+    """With strides over height and width only, and axes that go, but none that are new."""
+    rank = len(call[0].shape)
+    strides = call[3].integers()
+    if strides is None or call.option(ELLIPSIS_MASK, "i") or call.option(NEW_MASK, "i"):
+        return None
+    steps = (*strides, *(1,) * (rank - len(strides)))
+    gone = tuple(axis for axis in range(rank) if call.option(GONE_MASK, "i") >> axis & 1)
+    if min(steps) < 1 or any(step > 1 for step in (steps[0], *steps[3:])):
+        return None
+    strided = max(steps) > 1
+    if strided and rank != 4:
+        return None
+    attributes: dict[str, Any] = {"target": call.output.shape, "axes": gone}
+    if strided:
+        attributes["stride"] = (steps[1], steps[2])
+    return Reading("slice", (0,), None, attributes)
+
+
+def _detections(call: Call) -> Reading | None:
+    """The file need not say the shapes of its results: its options do."""
+    boxes, scores = call[0].shape, call[1].shape
+    if len(boxes) != 3 or len(scores) != 3 or boxes[:2] != scores[:2] or boxes[2] != 4:
+        return None
+    most, regular = read_detection_options(call.operator)
+    op = "detections_regular" if regular else "detections"
+    return Reading(op, (0, 1), None, {"target": (1, most, 4)}, shape=(1, most, 4))
+
+
 def _elementwise(op: str) -> Rule:
     def read(call: Call) -> Reading | None:
         activation = call.option(0, "b")
         constants = [place for place in (0, 1) if call[place].data is not None]
-        if len(constants) == 1 and (constants == [1] or op != "sub"):
+        if len(constants) == 1 and (constants == [1] or op not in ("sub", "div")):
             (place,) = constants
             if call[1 - place].shape == call.output.shape:  # the constant does not enlarge it
                 attributes = {"constant": call[place].scalar()}
@@ -205,7 +177,9 @@ def _concat(call: Call) -> Reading | None:
     axis = call.option(0, "i")
     if len(ranks) != 1 or not -min(ranks) <= axis < min(ranks):
         raise DamagedBuffer(f"{call.output.name!r} joins tensors along axis {axis} of {ranks}")
-    places = tuple(place for place in range(len(call.inputs)) if call.has(place))
+    places = tuple(
+        place for place in range(len(call.inputs)) if call.has(place) and not call[place].is_empty
+    )
     return Reading("concat", places, None, {"axis": axis % min(ranks)}, call.option(1, "b"))
 
 
@@ -230,6 +204,12 @@ def _unary(op: str) -> Rule:
     return lambda call: Reading(op) if call[0].shape == call.output.shape else None
 
 
+def _gelu(call: Call) -> Reading | None:
+    """Of integers it is a table, however it is approximated."""
+    approximate = call.option(0, "b") and call.output.dtype == "float32"
+    return _unary("gelu_tanh" if approximate else "gelu")(call)
+
+
 def _quantize(call: Call) -> Reading | None:
     """From floats, or from integers of another scale or type."""
     op = "quantize" if call[0].dtype == "float32" else "requantize"
@@ -247,17 +227,18 @@ RULES: dict[int, Rule] = {
         (BuiltinOperator.RESHAPE, BuiltinOperator.SQUEEZE, BuiltinOperator.EXPAND_DIMS), _reshape
     ),
     **{BUILTIN_CODES[op]: _pool(op) for op in ("max_pool", "average_pool")},
-    **{BUILTIN_CODES[op]: _global_pool(op) for op in ("global_max_pool", "global_average_pool")},
+    BUILTIN_CODES["global_max_pool"]: _global_pool("global_max_pool"),
+    BuiltinOperator.MEAN: _mean,
+    BuiltinOperator.TRANSPOSE: _transpose,
+    BuiltinOperator.SLICE: _slice,
+    BuiltinOperator.STRIDED_SLICE: _strided_slice,
     **{BUILTIN_CODES[op]: _resize(op) for op in ("resize_nearest", "resize_bilinear")},
-    **{BUILTIN_CODES[op]: _elementwise(op) for op in ("add", "sub", "mul")},
-    **{
-        BUILTIN_CODES[op]: _unary(op)
-        for op in (
-            *("relu", "relu6", "hard_swish", "sigmoid", "softmax", "prelu"),
-            "dequantize",
-        )
-    },
+    **{BUILTIN_CODES[op]: _elementwise(op) for op in BINARY},
+    **{BUILTIN_CODES[op]: _unary(op) for op in (*UNARY, "dequantize")},
+    BuiltinOperator.GELU: _gelu,
 }
+#: The same of custom operators, by name.
+CUSTOM_RULES: dict[str, Rule] = {DETECTION_NAME: _detections}
 
 #: Operators that only decompress their input; of a constant, they run once, before inference.
 DECOMPRESSING = (BuiltinOperator.DEQUANTIZE, BuiltinOperator.DENSIFY)

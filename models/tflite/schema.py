@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from ai_edge_litert import schema_py_generated as schema
 
+from ..graph.operators import DETECTIONS
+
 IDENTIFIER = b"TFL3"  # at byte 4 of every file
 SCHEMA_VERSION = 3
 SIGNATURE = "serving_default"
@@ -32,6 +34,17 @@ BUILTIN_CODES: dict[str, int] = {
     "sigmoid": schema.BuiltinOperator.LOGISTIC,
     "softmax": schema.BuiltinOperator.SOFTMAX,
     "prelu": schema.BuiltinOperator.PRELU,
+    "leaky_relu": schema.BuiltinOperator.LEAKY_RELU,
+    "gelu": schema.BuiltinOperator.GELU,
+    "gelu_tanh": schema.BuiltinOperator.GELU,  # approximated by a tanh
+    "tanh": schema.BuiltinOperator.TANH,
+    "neg": schema.BuiltinOperator.NEG,
+    "rsqrt": schema.BuiltinOperator.RSQRT,
+    "div": schema.BuiltinOperator.DIV,
+    "squared_difference": schema.BuiltinOperator.SQUARED_DIFFERENCE,
+    "mean": schema.BuiltinOperator.MEAN,
+    "transpose": schema.BuiltinOperator.TRANSPOSE,
+    "slice": schema.BuiltinOperator.STRIDED_SLICE,
     "concat": schema.BuiltinOperator.CONCATENATION,
     "reshape": schema.BuiltinOperator.RESHAPE,
     "pad": schema.BuiltinOperator.PAD,
@@ -43,6 +56,15 @@ BUILTIN_CODES: dict[str, int] = {
 #: Builtin code -> its name, as every tool prints it.
 BUILTIN_NAMES: dict[int, str] = {
     code: name for name, code in vars(schema.BuiltinOperator).items() if not name.startswith("_")
+}
+
+#: Custom operator with which TensorFlow's detectors end.
+DETECTION_NAME = "TFLite_Detection_PostProcess"
+
+#: Operator of a Graph -> name of its file's operator, as every tool prints it.
+OPERATOR_NAMES: dict[str, str] = {
+    **{op: BUILTIN_NAMES[code] for op, code in BUILTIN_CODES.items()},
+    **dict.fromkeys(DETECTIONS, DETECTION_NAME),
 }
 
 PADDING: dict[str, int] = {"same": schema.Padding.SAME, "valid": schema.Padding.VALID}

@@ -95,3 +95,11 @@ def test_int8_files_are_int8_inside(tmp_path: Path) -> None:
     kernels = execution_plan(read_tflite(path)).kernels
     assert {kernel.dtype for kernel in kernels if kernel.madds} == {"int8"}
     assert [kernels[0].op, kernels[-1].op] == ["quantize", "dequantize"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "uint8"])
+def test_detectors_end_in_their_suppression(precision: str, tmp_path: Path) -> None:
+    ((_, path),) = converted(tmp_path, [Architecture("SSDLite", 128, precision)])
+    *inside, last = execution_plan(read_tflite(path)).kernels
+    assert {kernel.dtype for kernel in inside if kernel.madds} == {precision}
+    assert (last.op, last.output) == ("detections", (1, 100, 4))

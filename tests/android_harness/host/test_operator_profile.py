@@ -59,6 +59,9 @@ def save(graph: Graph, path: Path) -> Path:
 
 
 ATTRIBUTES: dict[str, dict[str, Any]] = {
+    "mean": {"axes": (3,)},
+    "transpose": {"axes": (0, 3, 1, 2)},
+    "slice": {"target": (1, 10, 10, 16)},
     "max_pool": {"window": (3, 3), "stride": (2, 2)},
     "average_pool": {"window": (3, 3), "stride": (2, 2)},
     "resize_bilinear": {"target": (24, 24)},

@@ -15,6 +15,7 @@ from mnasfpn.models.model_files import to_json as model_json
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.tflite.writer import write_tflite
 from mnasfpn.tests.cli.processes import BUNDLED, MNASFPN, MODEL, invoke, refused, run
+from mnasfpn.tests.models.tflite.foreign_files import two_signatures
 
 pytestmark = pytest.mark.xdist_group("cli")  # one profile and one study for all
 
@@ -30,6 +31,16 @@ def test_estimate_adds_up_and_says_how_good_it_is(fitted: Path) -> None:
     assert f"{found['latency_ms']:.2f} ms" in shown.stdout
     assert found["accuracy"] in shown.stdout
     assert "simulated" in shown.stdout
+
+
+def test_a_signature_is_chosen(fitted: Path, tmp_path: Path) -> None:
+    """What it computes has another name."""
+    (tmp_path / "two.tflite").write_bytes(two_signatures())
+    asked = ("estimate", tmp_path / "two.tflite", "--profile", fitted, "--layers", "--json")
+    for options, layer in (((), "doubled"), (("--signature", "thrice"), "tripled")):
+        (found,) = json.loads(invoke(*asked, *options).stdout)["estimates"].values()
+        assert found["layers"][0]["layers"] == [layer]
+    assert "it has no signature 'once'" in refused(*asked, "--signature", "once")
 
 
 def test_estimate_takes_files_of_every_kind(fitted: Path, tmp_path: Path) -> None:

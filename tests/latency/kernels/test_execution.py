@@ -11,7 +11,7 @@ from mnasfpn.latency.profiling.head_graph import head_graph
 from mnasfpn.latency.profiling.sampled_heads import random_heads
 from mnasfpn.latency.profiling.sampled_networks import random_networks
 from mnasfpn.latency.profiling.space_kernels import space_kernels
-from mnasfpn.models.graph.arithmetic import Arithmetic, in_arithmetic, int8_graph
+from mnasfpn.models.graph.arithmetic import Arithmetic, in_arithmetic, integer_graph
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.published import PUBLISHED
@@ -146,7 +146,7 @@ def swish(shared: bool) -> Graph:
 @pytest.mark.parametrize(("shared", "steps"), [(False, 1), (True, 2)])
 def test_in_int8_a_gate_of_its_own_input_is_one_table(shared: bool, steps: int) -> None:
     """Unless somebody else reads the gate; in float32 they are always two."""
-    (delegated,) = execution_plan(int8_graph(swish(shared))).partitions
+    (delegated,) = execution_plan(integer_graph(swish(shared), "int8")).partitions
     inner = [s for s in delegated.steps if {"gate", "y"} & set(s.layers)]
     assert len(inner) == steps
     assert inner[0].kernel == Kernel.parse("sigmoid 1x8x8x16 -> 1x8x8x16 int8")

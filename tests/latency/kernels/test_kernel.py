@@ -12,6 +12,14 @@ from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.space import MNASFPN
 
 OTHERS = (
+    "gelu 1x8x8x16 -> 1x8x8x16",
+    "mean 1x49x16 -> 1x16 a1",
+    "transpose 1x7x7x3x8 -> 1x7x7x8x3 a0x1x2x4x3",
+    "slice 1x8x8x16 -> 1x6x6x16",
+    "slice 1x9x9x16 -> 1x5x5x16 s2x2",
+    "slice 1x49x16 -> 1x16 a1",
+    "detections_regular 1x40x4, 1x40x5 -> 1x10x4",
+    "conv 1x8x8x16 -> 1x8x8x16 k1x1 s1x1 uint8",
     "sub 1x8x8x16, 1x8x8x16 -> 1x8x8x16",
     "mul 1x8x8x16 -> 1x8x8x16",
     "hard_swish 1x8x8x16 -> 1x8x8x16",

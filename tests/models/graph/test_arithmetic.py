@@ -10,7 +10,7 @@ from mnasfpn.models.graph.arithmetic import (
     LEAST_HYBRID_WEIGHTS,
     hybrid_graph,
     in_arithmetic,
-    int8_graph,
+    integer_graph,
     with_fused_activations,
 )
 from mnasfpn.models.graph.builder import GraphBuilder
@@ -82,7 +82,7 @@ def operators(content: bytes) -> list[tuple]:
 @pytest.mark.slow
 def test_an_int8_file_has_the_operators_of_a_conversion() -> None:
     graph = small_network()
-    assert operators(write_tflite(int8_graph(graph))) == operators(convert(graph, True))
+    assert operators(write_tflite(integer_graph(graph, "int8"))) == operators(convert(graph, True))
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_a_hybrid_file_has_the_operators_of_a_conversion() -> None:
 )
 def test_an_int8_detector_has_the_operators_of_a_conversion(name: str) -> None:
     graph = published(name).graph()
-    assert operators(write_tflite(int8_graph(graph))) == operators(convert(graph, True))
+    assert operators(write_tflite(integer_graph(graph, "int8"))) == operators(convert(graph, True))
 
 
 def run(content: bytes, value: np.ndarray) -> list[np.ndarray]:
@@ -111,7 +111,7 @@ def run(content: bytes, value: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("op", ["conv", "depthwise_conv", "fully_connected"])
-@pytest.mark.parametrize("arithmetic", ["int8", "hybrid"])
+@pytest.mark.parametrize("arithmetic", ["int8", "hybrid", "uint8"])
 def test_integers_stand_for_the_weights_they_were_drawn_as(op: str, arithmetic: str) -> None:
     """Two steps of the coarsest scale, 0.05, and of the weights' error."""
     b = GraphBuilder()
@@ -173,7 +173,7 @@ def test_shared_weights_stay_shared_when_an_activation_joins_their_owner() -> No
 def test_given_weights_have_no_scales() -> None:
     graph = small_network()
     with pytest.raises(InvalidInput, match="export the model as int8"):
-        write_tflite(int8_graph(graph), random_weights(graph, 0))
+        write_tflite(integer_graph(graph, "int8"), random_weights(graph, 0))
 
 
 def test_tensors_of_different_scales_are_not_joined() -> None:
@@ -181,9 +181,9 @@ def test_tensors_of_different_scales_are_not_joined() -> None:
     x = b.input("x", (1, 4, 4, 8))
     joined = b.concat("joined", (x, b.unary("s", "sigmoid", x)), 3)
     with pytest.raises(InvalidInput, match="'requantize'"):
-        write_tflite(int8_graph(b.graph((joined,))))
+        write_tflite(integer_graph(b.graph((joined,)), "int8"))
 
 
 def test_a_graph_is_quantised_once() -> None:
     with pytest.raises(InvalidInput, match="only a float32 graph"):
-        in_arithmetic(int8_graph(small_network()), "int8")
+        in_arithmetic(integer_graph(small_network(), "int8"), "int8")

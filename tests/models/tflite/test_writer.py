@@ -310,8 +310,8 @@ def test_random_activations_stay_ordinary_numbers():
             "operator 'GATHER' cannot be written; these can: conv",
         ),
         (
-            Layer("f", "relu", ("x",), (1, 4, 4, 3), dtype="uint8"),
-            "layer 'f' is uint8; only float32 and int8 can be written",
+            Layer("f", "relu", ("x",), (1, 4, 4, 3), dtype="int16"),
+            "layer 'f' is int16; only float32, int8 and uint8 can be written",
         ),
     ],
 )
