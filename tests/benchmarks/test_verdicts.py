@@ -48,7 +48,7 @@ def test_every_committed_row_meets_the_bar() -> None:
         (device, law, sigma) for device in PROTOCOLS for law in LAWS for sigma in SIGMAS
     }
     assert [row for row in rows if not row.is_met] == []
-    assert all(row.valid[0] > 0.9 for row in rows if row.sigma == 0.01)
+    assert all(row.valid[0] > 0.85 for row in rows if row.sigma == 0.01)
 
 
 def test_a_row_that_rises_or_misses_does_not_meet_the_bar() -> None:
