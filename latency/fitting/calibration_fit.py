@@ -1,9 +1,9 @@
 """Fits a calibration to whole models that were measured, and intervals to what it then leaves over.
 
-Kernels of one arithmetic share a factor and prices per megabyte; all models share how soon caches
-forget. More does not pay, nor do overheads of a model: ``python -m mnasfpn.benchmarks.ablation``
-compares this law with plainer and with richer ones. Coefficients are non-negative, relative errors
-are minimised, and a model that is left out has no say in any of it.
+Kernels of one arithmetic share a factor and prices per megabyte; all models share what they cost
+beside their kernels, and how soon caches forget. More does not pay: ``python -m
+mnasfpn.benchmarks.ablation`` compares this law with plainer and with richer ones. Coefficients are
+non-negative, relative errors are minimised, and a model that is left out has no say in any of it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from itertools import chain
 import numpy as np
 
 from ...errors import InvalidInput
-from ..kernels.cache_traffic import cold_megabytes
+from ..kernels.cache_traffic import MEGABYTE, cold_megabytes
 from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel
 from ..profile.calibration import (
+    SHARED,
     Calibration,
     FamilyCalibration,
     Interval,
@@ -64,7 +65,7 @@ class Law:
 
     Args:
         settling_us: see :mod:`..profile.calibration`.
-        coefficients: [A * OF_ARITHMETIC] of the terms of :func:`model_terms`.
+        coefficients: [A * OF_ARITHMETIC + len(SHARED)] of the terms of :func:`model_terms`.
     """
 
     settling_us: float
@@ -99,12 +100,11 @@ def fit_calibration(models: Sequence[WholeModel], cost: KernelCost) -> Calibrati
     left_out_us = predict_left_out(terms, latency_us, as_used)
     everything = residual_interval(left_out_us, latency_us)
     law = fit_law(terms, latency_us)
+    own, shared = np.split(law.coefficients, [-len(SHARED)])
     return Calibration(
         families={
             name: FamilyCalibration(*map(float, each))
-            for name, each in zip(
-                arithmetics, law.coefficients.reshape(-1, OF_ARITHMETIC), strict=True
-            )
+            for name, each in zip(arithmetics, own.reshape(-1, OF_ARITHMETIC), strict=True)
         },
         models=len(models),
         shrinkage=RIDGE,
@@ -112,21 +112,25 @@ def fit_calibration(models: Sequence[WholeModel], cost: KernelCost) -> Calibrati
         coverage=everything.coverage,
         settling_ms=law.settling_us / 1e3,
         intervals=_intervals(models, left_out_us, latency_us),
+        **dict(zip(SHARED, map(float, shared), strict=True)),
     )
 
 
 def model_terms(plan: ExecutionPlan, cost: KernelCost, arithmetics: Sequence[str]) -> list[float]:
-    """What the coefficients are multiplied with, of each arithmetic."""
+    """What the coefficients are multiplied with: of each arithmetic, then of the model."""
     own = {arithmetic: np.zeros(OF_ARITHMETIC) for arithmetic in arithmetics}
     for kernel in plan.kernels:
         tensors, weights, _ = cold_megabytes(kernel)
         own[kernel.dtype] += (cost(kernel)[0], tensors, weights)
-    return [*chain.from_iterable(own.values())]
+    partitions = plan.delegate_partitions
+    crossing = sum(partition.bytes_in + partition.bytes_out for partition in partitions)
+    return [*chain.from_iterable(own.values()), 1.0, len(partitions), crossing / MEGABYTE]
 
 
 def _is_cold(terms: Matrix) -> Chosen:
     """Which terms have a price per megabyte that settles."""
-    cold: Chosen = np.arange(terms.shape[1]) % OF_ARITHMETIC > 0
+    column = np.arange(terms.shape[1])
+    cold: Chosen = (column % OF_ARITHMETIC > 0) & (column < terms.shape[1] - len(SHARED))
     return cold
 
 
@@ -147,7 +151,7 @@ def _solved(terms: Matrix, latency_us: Matrix, settling_us: float) -> Law:
     cold = _is_cold(terms)
     paid = np.where(cold, cold_share(latency_us, settling_us)[:, None], 1.0) * terms
     target = np.zeros(terms.shape[1])
-    target[::OF_ARITHMETIC] = 1.0  # factors: as alone
+    target[: -len(SHARED) : OF_ARITHMETIC] = 1.0  # factors: as alone
     pull = RIDGE * (paid / latency_us[:, None]).mean(axis=0)
     return Law(settling_us, robust_least_squares(paid, latency_us, latency_us, pull, target))
 
