@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .verbs.data import data
 from .verbs.devices import devices
 from .verbs.estimate import estimate
 from .verbs.evaluate import evaluate
@@ -46,6 +47,7 @@ for verb in (
     estimate,
     search,
     frontier,
+    data,
     train,
     evaluate,
     export,
