@@ -44,12 +44,11 @@ def evaluate(
     from ..datasets import part_of
 
     with progress("evaluating", quiet=as_json) as report:
+        predictor = predictor_of(model)
         classes = load_settings(model).classes if is_run(model) else None
         where = part_of(split, data, train_json, val_json, images)
         examples = read_coco(where, split, classes, skip_bad=skip_bad, progress=report)
-        precision = evaluate_predictor(
-            predictor_of(model), examples, progress=report, metrics=metrics
-        )
+        precision = evaluate_predictor(predictor, examples, progress=report, metrics=metrics)
     if not as_json:
         say(str(examples))
         for line in examples.findings.lines("left out"):

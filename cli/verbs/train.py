@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ...models.data.coco import CocoSplit
     from ...models.training.recipes import Recipe
     from ...models.training.run_folder import TrainingRun
+    from ...progress import Progress
 
 
 @command
@@ -101,9 +102,7 @@ def train(
                 where, val_split, examples.classes, skip_bad=skip_bad, progress=report
             )
             validation = ValidationPlan(held_out, validate, patience)
-        if not quiet:
-            for read in (*parts, *([validation.data] if validation else [])):
-                _say_what_was_read(read)
+        read = [*parts, *([validation.data] if validation else [])]
         detector = replace(named, classes=len(examples.classes))
         graph, backbone = detector.graph(), detector.backbone
         run = train_detector(
@@ -117,7 +116,7 @@ def train(
             compute=Compute(**compute),
             skip_bad=skip_bad,
             tensorboard=tensorboard,
-            progress=report,
+            progress=_saying_once(report, [] if quiet else read),
         )
     if not quiet:
         _print(run)
@@ -136,10 +135,18 @@ def _changed(recipe: Recipe, length: float | None, batch_size: int | None) -> Re
     return recipe if batch_size is None else recipe.with_batch(batch_size)
 
 
-def _say_what_was_read(data: CocoSplit) -> None:
-    say(str(data))
-    for line in data.findings.lines("left out"):
-        say(f"  {line}")
+def _saying_once(report: Progress, read: list[CocoSplit]) -> Progress:
+    """A progress that says what was read as soon as the training has begun."""
+
+    def progress(done: int, total: int, what: str) -> None:
+        while read:
+            data = read.pop(0)
+            say(str(data))
+            for line in data.findings.lines("left out"):
+                say(f"  {line}")
+        report(done, total, what)
+
+    return progress
 
 
 def _print(run: TrainingRun) -> None:

@@ -6,6 +6,7 @@ headers of the images, and :mod:`.findings` says what was odd.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from .instances import Annotation, Category, ImageEntry, Instances, read_instanc
 from .layouts import Located, locate
 
 READERS = 8  # threads that wait for headers of image files
+UNSAID_S = 2.0  # reading that takes no longer is not worth a bar
 #: A box that reaches out of its image by less than this is rounding, and not worth a word.
 CUT_PIXELS = 1.0
 
@@ -119,7 +121,7 @@ def read_coco(
         data: a folder in one of the layouts of :mod:`.layouts`, or the files themselves.
         classes: of the part that was trained on: labels are theirs, matched by name.
         skip_bad: images that cannot be used are left out instead of refused.
-        progress: called as the headers are read.
+        progress: called as the headers are read, if that takes long.
 
     Raises:
         InvalidInput: there is no such split, the JSON is damaged or cannot be used, or an image
@@ -146,6 +148,8 @@ def survey(
     located = data if isinstance(data, Located) else locate(Path(data), split)
     findings = Findings(located.annotations)
     instances = read_instances(located.annotations, findings)
+    if findings.count("refused"):
+        return CocoSplit(located.annotations, (), (), findings)
     label_of, names = _labels(instances.categories, classes, findings)
     by_image: defaultdict[int, list[Annotation]] = defaultdict(list)
     for annotation in instances.annotations:
@@ -192,10 +196,12 @@ def _checked_images(
     progress: Progress,
 ) -> list[_CheckedImage]:
     checked = []
+    begun = time.monotonic()
     look = partial(_look, located)
     with ThreadPoolExecutor(READERS) as pool:
         for done, found in enumerate(pool.map(look, instances.images), start=1):
-            progress(done, len(instances.images), "headers of images")
+            if time.monotonic() - begun > UNSAID_S:
+                progress(done, len(instances.images), "headers of images")
             image, kinds = found
             for kind, place in kinds:
                 findings.add("bad image left out" if image is None and skip_bad else kind, place)

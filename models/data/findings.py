@@ -231,4 +231,4 @@ class Findings:
         """
         refused = list(self.lines("refused"))
         if refused:
-            raise InvalidInput(f"{self.path}: " + "\n".join((*refused, *self.lines("left out"))))
+            raise InvalidInput(f"{self.path}: {'. '.join((*refused, *self.lines('left out')))}")

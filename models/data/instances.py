@@ -96,10 +96,10 @@ class Instances:
 
 
 def read_instances(path: Path, findings: Findings) -> Instances:
-    """Read one file; what is odd about it is added to ``findings``.
+    """Read one file; what is odd about it, and what refuses it, is added to ``findings``.
 
     Raises:
-        InvalidInput: it is no such file, or what cannot be put right was found.
+        InvalidInput: it is no such file.
     """
     raw = _decode(path)
     if not raw.categories or not raw.images:
@@ -108,7 +108,6 @@ def read_instances(path: Path, findings: Findings) -> Instances:
     category_ids = _whole_numbers((category.id for category in raw.categories), findings)
     images = _images(raw.images, image_ids, findings)
     categories = _categories(raw.categories, category_ids, findings)
-    findings.refuse()
     annotations = _annotations(raw.annotations, image_ids, category_ids, findings)
     used = {annotation.category for annotation in annotations}
     parents = {str(category.supercategory) for category in raw.categories}

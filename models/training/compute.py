@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidInput
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 DEVICES = ("cuda", "mps", "cpu")  # by preference
+PATIENCE = timedelta(hours=12)  # of the others, while the first stores features or validates
 THREAD_TRIES = 3  # steps timed at each number of threads
 
 
@@ -68,6 +70,10 @@ class Ranks:
         share = len(positions) // self.world
         return positions[self.rank * share : (self.rank + 1) * share]
 
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.total(0.0)
+
     def total(self, value: float) -> float:
         """The sum over all processes."""
         if self.world == 1:
@@ -115,7 +121,7 @@ def joined(device: str) -> Iterator[Ranks]:
     on_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     if on_cuda:
         torch.cuda.set_device(ranks.local)
-    distributed.init_process_group("nccl" if on_cuda else "gloo")
+    distributed.init_process_group("nccl" if on_cuda else "gloo", timeout=PATIENCE)
     try:
         yield ranks
     finally:

@@ -189,11 +189,13 @@ def train(
         )
         if ranks.first:
             start_run(out, detector, settings)
+        ranks.wait()
         if (out / WEIGHTS).is_file():
             return load_run(out)
         job = _Job(out, detector, data, recipe, seed, compute, ranks, validation)
         with with_threads(threads):
             job.run(graph, weights, skip_bad, tensorboard, progress, checkpoint_steps)
+        ranks.wait()
     return load_run(out)
 
 
@@ -207,7 +209,7 @@ def _threads(out: Path, compute: Compute, graph: Graph, weights: Weights) -> int
 
     from ..networks.torch_network import TorchGraph
 
-    network = TorchGraph(graph, weights)
+    network = TorchGraph(graph, weights).eval()
     image = torch.zeros(1, *graph["image"].shape[3:], *graph["image"].shape[1:3])
 
     def step() -> None:
@@ -260,6 +262,7 @@ class _Job:
             folder = self.out / FEATURES
             if self.ranks.first:
                 store_features(folder, graph, weights, images, self.recipe.copies, progress)
+            self.ranks.wait()
             samples = StoredFeatures(folder, self.seed, len(anchors))
             graph = without_backbone(graph)
             head = weight_shapes(graph)

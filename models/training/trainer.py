@@ -196,7 +196,10 @@ class Trainer:
                     total = total + l2
                 total.backward()
         named = zip(self.task.names, found.tolist(), strict=True)
-        result = {**{name: self.ranks.total(value) for name, value in named}, "l2": float(l2.detach())}
+        result = {
+            **{name: self.ranks.total(value) for name, value in named},
+            "l2": float(l2.detach()),
+        }
         if not math.isfinite(sum(result.values())):
             return result
         if self.recipe.clip_norm is not None:
