@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.dataset
 @options.text("--split", "train", "Its part to train on; train+val for both.")
 @options.text("--val-split", "val", "Its part to validate on meanwhile.")
-@options.text("--recipe", "finetune", "val2017, test-dev, proxy, finetune, stored or digits.")
+@options.text("--recipe", "finetune", "val2017, test-dev, proxy, finetune, features or digits.")
 @click.option(
     "--out", type=options.FILE, required=True, help="The run's folder; continued if there."
 )
