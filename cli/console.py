@@ -21,8 +21,10 @@ PIPE_WIDTH = 160
 EXTRAS = {  # which extra of setup.cfg brings a library that not every installation has
     "keras": "train",
     "pycocotools": "train",
+    "faster_coco_eval": "metrics",
+    "tensorboard": "train",
     "tensorflow": "train",
-    "torch": "search",
+    "torch": "train",
     "ray": "dist",
     "jinja2": "report",
     "matplotlib": "report",

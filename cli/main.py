@@ -9,6 +9,7 @@ from __future__ import annotations
 import click
 
 from .. import __version__
+from .verbs.data import data
 from .verbs.devices import devices
 from .verbs.estimate import estimate
 from .verbs.evaluate import evaluate
@@ -48,6 +49,7 @@ for verb in (
     lut,
     search,
     frontier,
+    data,
     train,
     evaluate,
     export,

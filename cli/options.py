@@ -52,6 +52,12 @@ def count(name: str, default: int, help: str, least: int = 1) -> Option:
     return click.option(name, type=kind, default=default, show_default=True, help=help)
 
 
+def number(name: str, default: float, help: str, least: float) -> Option:
+    """A number, not below ``least``."""
+    kind = click.FloatRange(min=least)
+    return click.option(name, type=kind, default=default, show_default=True, help=help)
+
+
 def text(name: str, default: str, help: str) -> Option:
     """Any text."""
     return click.option(name, default=default, show_default=True, help=help)
@@ -78,3 +84,21 @@ def numbers(given: str | None, option: str, kind: type[Number]) -> list[Number]:
         return [kind(part) for part in given.split(",")] if given else []
     except ValueError:
         raise InvalidInput(f"{option} takes {EXAMPLES[kind]}, got {given!r}") from None
+
+
+def dataset_files(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A dataset whose folder has a layout of its own: its files by name."""
+    for option in (
+        click.option("--skip-bad", is_flag=True, help="Leave out images that cannot be used."),
+        click.option("--images", type=FILE, help="The folder of the images of --train-json, ..."),
+        click.option("--val-json", type=FILE, help="Annotations of the part 'val'."),
+        click.option("--train-json", type=FILE, help="Annotations of the part 'train'."),
+    ):
+        function = option(function)
+    return function
+
+
+def dataset(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A dataset, by its folder or by its files."""
+    folder = click.option("--data", type=FILE, help="A dataset's folder; layouts: docs/data.md.")
+    return folder(dataset_files(function))

@@ -244,7 +244,7 @@ def _ship(
             folder.run,
             seed=seed,
             initial=load_weights(task.proxy / BACKBONE),
-            progress=lambda loss, total: report(loss.step, total, f"loss {loss.total:.3f}"),
+            progress=report,
         )
     files = []
     images = sample_images(train_split, small.input_size, EXPORT_IMAGES, seed)

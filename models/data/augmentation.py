@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,7 @@ from .images import Window
 
 CROP_AREA = (0.75, 1.0)
 CROP_ASPECT = (0.75, 3.0)  # width / height
-CROP_TRIES = 10
+CROP_TRIES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +34,28 @@ NO_AUGMENTATION = Augmentation(flip=False, crop=False)
 
 
 def crop_window(size: tuple[int, int], generator: np.random.Generator) -> Window:
-    """A random window (left, top, right, bottom) in pixels within (height, width).
+    """A random window (left, top, right, bottom) of whole pixels within (height, width).
 
-    Area and aspect are drawn until the window fits; the whole image if it never does.
+    As TensorFlow's ``sample_distorted_bounding_box`` draws it: an aspect, then one of the heights
+    that the range of areas and the image allow at this aspect. Tried again while none fits; the
+    whole image if none ever does.
     """
     height, width = size
+    least, most = (share * height * width for share in CROP_AREA)
     for _ in range(CROP_TRIES):
-        area = generator.uniform(*CROP_AREA) * height * width
         aspect = generator.uniform(*CROP_ASPECT)
-        crop_h, crop_w = np.sqrt(area / aspect), np.sqrt(area * aspect)
-        if crop_h <= height and crop_w <= width:
-            left = generator.uniform(0, width - crop_w)
-            top = generator.uniform(0, height - crop_h)
-            return float(left), float(top), float(left + crop_w), float(top + crop_h)
-    return 0.0, 0.0, float(width), float(height)
+        highest = min(round(math.sqrt(most / aspect)), height, int((width + 0.5) / aspect))
+        lowest = min(round(math.sqrt(least / aspect)), highest)
+        crop_h = int(generator.integers(lowest, highest + 1))
+        crop_w = round(crop_h * aspect)
+        if crop_h * crop_w < least:  # by rounding
+            crop_h += 1
+            crop_w = round(crop_h * aspect)
+        if least <= crop_h * crop_w <= most and crop_w <= width and crop_h <= height:
+            left = int(generator.integers(max(width - crop_w, 1)))
+            top = int(generator.integers(max(height - crop_h, 1)))
+            return left, top, left + crop_w, top + crop_h
+    return 0, 0, width, height
 
 
 def crop_boxes(

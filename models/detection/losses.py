@@ -13,6 +13,8 @@ FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
 HUBER_DELTA = 1.0
 BOX_CODE_SIZE = 4
+#: Outputs of a detector's graph that the loss is about: codes, and logits before the sigmoid.
+TRAINED_OUTPUTS = ("predictor/boxes", "predictor/logits")
 
 
 def softplus(xp: Any, x: Any) -> Any:
@@ -55,7 +57,7 @@ class DetectionLoss:
 
 
 def detection_loss(
-    xp: Any, codes: Any, logits: Any, target_codes: Any, labels: Any
+    xp: Any, codes: Any, logits: Any, target_codes: Any, labels: Any, count: Any = None
 ) -> DetectionLoss:
     """Both losses of a batch, each divided by the number of matched anchors (at least 1).
 
@@ -66,10 +68,12 @@ def detection_loss(
         codes, target_codes: [B, N, 4] encoded boxes.
         logits: [B, N, slots] before the sigmoid; slot 0 is the background's.
         labels: [B, N] integers: 1 .. slots - 1 where an anchor answers for a box, else -1.
+        count: to divide by instead, where this batch is a part of a larger one.
     """
     matched = xp.where(labels >= 0, 1.0, 0.0)
-    count = xp.sum(matched)
-    count = xp.where(count > 1, count, xp.ones_like(count))
+    if count is None:
+        count = xp.sum(matched)
+        count = xp.where(count > 1, count, xp.ones_like(count))
     target_classes = xp.where(labels[..., None] == xp.arange(logits.shape[-1]), 1.0, 0.0)
     classes = xp.sum(focal_loss(xp, logits, target_classes)) / count
     boxes = huber_loss(xp, codes - target_codes) * matched[..., None]

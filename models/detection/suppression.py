@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from ...errors import InvalidInput
 from ..arrays import AnyFloats, Indices
 from .box_coding import areas, clip, decode, iou
+
+#: Scores looked at before more, for each detection that is wanted.
+LOOKED_AT_FIRST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,28 +60,75 @@ def detect(
 ) -> Detections:
     """Decode one image's raw predictions and suppress duplicates within each class.
 
+    Whether a box is kept depends on boxes of higher scores alone. So the best of all scores are
+    looked at first, whatever their class, and more only where too few of them are kept.
+
     Args:
         codes: [N, 4] encoded boxes.
         scores: [N, classes + 1] after the sigmoid; slot 0 is the background and is ignored.
         anchors: [N, 4] centre-size.
     """
     settings = settings or NmsSettings()
-    boxes = clip(decode(codes, anchors))
-    usable = areas(boxes) > 0
-    found: list[tuple[Indices, int]] = []
-    for label in range(1, scores.shape[1]):
-        column = scores[:, label]
-        above = np.flatnonzero((column > settings.score) & usable)
-        if len(above) > settings.candidates:
-            best = np.argsort(-column[above], kind="stable")[: settings.candidates]
-            above = above[np.sort(best)]
-        kept = nms(boxes[above], column[above], settings.iou, settings.per_class)
-        found.append((above[kept], label))
-    index = np.concatenate([kept for kept, _ in found])
-    labels = np.concatenate([np.full(len(kept), label, np.int64) for kept, label in found])
-    order = np.argsort(-scores[index, labels], kind="stable")[: settings.total]
-    index, labels = index[order], labels[order]
-    return Detections(boxes[index], scores[index, labels], labels)
+    best = scores[:, 1:].max(axis=1, initial=0.0)
+    looked_at = LOOKED_AT_FIRST * settings.total
+    while True:
+        everything = looked_at >= len(best)
+        least = 0.0 if everything else np.partition(best, -looked_at)[-looked_at]
+        index, labels = _candidates(scores, best, least, settings)
+        boxes = clip(decode(codes[index], anchors[index]))
+        seen = areas(boxes) > 0
+        index, labels, boxes = index[seen], labels[seen], boxes[seen]
+        considered = _among_best_of_class(labels, settings.candidates)
+        index, labels, boxes = index[considered], labels[considered], boxes[considered]
+        kept = _greedy(boxes, labels, settings.iou, settings.per_class, settings.total)
+        if everything or least <= settings.score or len(kept) == settings.total:
+            index, labels = index[kept], labels[kept]
+            return Detections(boxes[kept], scores[index, labels], labels)
+        looked_at *= LOOKED_AT_FIRST
+
+
+def _candidates(
+    scores: AnyFloats, best: AnyFloats, least: float, settings: NmsSettings
+) -> tuple[Indices, Indices]:
+    """Rows and labels of all scores from ``least`` on, by falling score (ties: label, row)."""
+    rows = np.flatnonzero((best >= least) & (best > settings.score))
+    of_rows = scores[rows, 1:]
+    row, column = np.nonzero((of_rows >= least) & (of_rows > settings.score))
+    order = np.lexsort((row, column, -of_rows[row, column]))
+    return rows[row[order]], column[order] + 1
+
+
+def _among_best_of_class(labels: Indices, most: int) -> Indices:
+    """Positions of labels of which fewer than ``most`` came before."""
+    if len(labels) <= most:
+        return np.arange(len(labels))
+    by_label = np.argsort(labels, kind="stable")
+    counts = np.bincount(labels)
+    begins = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    rank = np.empty(len(labels), np.int64)
+    rank[by_label] = np.arange(len(labels)) - np.repeat(begins, counts)
+    return np.flatnonzero(rank < most)
+
+
+def _greedy(
+    boxes: AnyFloats, labels: Indices, iou_threshold: float, per_class: int, total: int
+) -> Indices:
+    """Positions kept of boxes that are sorted by falling score."""
+    waiting = np.arange(len(boxes))
+    kept: list[int] = []
+    count: Counter[int] = Counter()
+    while len(waiting) and len(kept) < total:
+        best, waiting = waiting[0], waiting[1:]
+        label = int(labels[best])
+        kept.append(int(best))
+        count[label] += 1
+        rivals = np.flatnonzero(labels[waiting] == label)
+        if count[label] < per_class:
+            overlaps = iou(boxes[best : best + 1], boxes[waiting[rivals]])[0]
+            rivals = rivals[~(overlaps <= iou_threshold)]
+        if len(rivals):
+            waiting = np.delete(waiting, rivals)
+    return np.array(kept, np.int64)
 
 
 def nms(boxes: AnyFloats, scores: AnyFloats, iou_threshold: float, most: int) -> Indices:
@@ -86,9 +137,5 @@ def nms(boxes: AnyFloats, scores: AnyFloats, iou_threshold: float, most: int) ->
     A box goes if it overlaps a kept one by more than ``iou_threshold``; at most ``most`` stay.
     """
     order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while len(order) and len(kept) < most:
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        order = order[iou(boxes[best : best + 1], boxes[order])[0] <= iou_threshold]
-    return np.array(kept, np.int64)
+    one_class = np.zeros(len(order), np.int64)
+    return np.asarray(order[_greedy(boxes[order], one_class, iou_threshold, most, most)])

@@ -33,21 +33,31 @@ class Targets:
     labels: NDArray[np.int32]
 
 
-def assign(boxes: AnyFloats, labels: Indices, anchors: Floats) -> Targets:
-    """Targets of one image, without the batch dimension.
+class Assigner:
+    """What each of a detector's anchors should predict of an image.
 
     Args:
-        boxes: [M, 4] (ymin, xmin, ymax, xmax) normalised; M may be 0.
-        labels: [M] 1 .. number of classes.
         anchors: [N, 4] centre-size.
     """
-    matches = match(boxes, anchors)
-    positive = np.flatnonzero(matches != UNMATCHED)
-    codes = np.zeros((len(anchors), 4), np.float32)
-    wanted = np.full(len(anchors), UNMATCHED, np.int32)
-    codes[positive] = encode(boxes[matches[positive]], anchors[positive])
-    wanted[positive] = labels[matches[positive]]
-    return Targets(codes, wanted)
+
+    def __init__(self, anchors: Floats) -> None:
+        self.anchors = anchors
+        self._corners = to_corners(anchors)  # once, not for every image
+
+    def __call__(self, boxes: AnyFloats, labels: Indices) -> Targets:
+        """Targets of one image, without the batch dimension.
+
+        Args:
+            boxes: [M, 4] (ymin, xmin, ymax, xmax) normalised; M may be 0.
+            labels: [M] 1 .. number of classes.
+        """
+        matches = match(boxes, self._corners)
+        positive = np.flatnonzero(matches != UNMATCHED)
+        codes = np.zeros((len(self.anchors), 4), np.float32)
+        wanted = np.full(len(self.anchors), UNMATCHED, np.int32)
+        codes[positive] = encode(boxes[matches[positive]], self.anchors[positive])
+        wanted[positive] = labels[matches[positive]]
+        return Targets(codes, wanted)
 
 
 def stack(targets: list[Targets]) -> Targets:
@@ -57,7 +67,7 @@ def stack(targets: list[Targets]) -> Targets:
     )
 
 
-def match(boxes: AnyFloats, anchors: AnyFloats, positive_iou: float = POSITIVE_IOU) -> Indices:
+def match(boxes: AnyFloats, corners: AnyFloats, positive_iou: float = POSITIVE_IOU) -> Indices:
     """Which ground truth box each anchor answers for; [N], ``UNMATCHED`` (-1) for background.
 
     An anchor takes the box it overlaps most if that is at least ``positive_iou``. Then each box is
@@ -67,11 +77,11 @@ def match(boxes: AnyFloats, anchors: AnyFloats, positive_iou: float = POSITIVE_I
 
     Args:
         boxes: [M, 4] ground truth, M may be 0.
-        anchors: [N, 4] centre-size.
+        corners: [N, 4] of the anchors, (ymin, xmin, ymax, xmax).
     """
     if not len(boxes):
-        return np.full(len(anchors), UNMATCHED, np.int64)
-    overlap = iou(boxes, to_corners(anchors))
+        return np.full(len(corners), UNMATCHED, np.int64)
+    overlap = iou(boxes, corners)
     best_box = overlap.argmax(axis=0)
     matches = np.where(overlap.max(axis=0) >= positive_iou, best_box, UNMATCHED)
     best_anchor = overlap.argmax(axis=1)

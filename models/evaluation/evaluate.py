@@ -12,7 +12,7 @@ from ..data.coco import CocoSplit, Example
 from ..data.images import load_image, normalise
 from ..detection.anchors import anchors_for
 from ..detection.suppression import NmsSettings, detect
-from .coco_metrics import MeanPrecision, mean_precision
+from .coco_metrics import Backend, MeanPrecision, mean_precision
 from .predictors import Predictor
 
 
@@ -21,12 +21,14 @@ def evaluate(
     data: CocoSplit,
     settings: NmsSettings | None = None,
     progress: Progress = silent,
+    metrics: Backend = "pycocotools",
 ) -> MeanPrecision:
-    """COCO's average precision: decode, class-wise NMS, pycocotools.
+    """COCO's average precision: decode, class-wise NMS, COCO's metrics.
 
     Args:
         data: as many classes as the detector has.
         progress: called after every batch of images.
+        metrics: who computes them.
 
     Raises:
         InvalidInput: the classes differ.
@@ -43,7 +45,7 @@ def evaluate(
         for example, codes, scores in zip(examples, *predictor.predict(images), strict=True):
             found[example.image_id] = detect(codes, scores, anchors, settings)
         progress(len(found), len(data), "")
-    return mean_precision(data, found)
+    return mean_precision(data, found, metrics)
 
 
 def _chunks(examples: tuple[Example, ...], size: int) -> Iterator[tuple[Example, ...]]:

@@ -80,9 +80,9 @@ def keras_predictor(model: keras.Model) -> Predictor:
 
 def run_predictor(run: TrainingRun) -> Predictor:
     """A finished training."""
-    from ..networks.keras_network import build_keras
+    from .torch_predictor import detector_predictor
 
-    return keras_predictor(build_keras(run.detector.graph(), run.weights))
+    return detector_predictor(run.detector, run.weights)
 
 
 def tflite_predictor(

@@ -4,8 +4,8 @@ What the runtime fuses stands apart here: every convolution, its batch norm and 
 three layers, and a kernel shared over levels is one Keras layer called several times, each call
 followed by its level's own batch norm.
 
-Keras does not allow ``/`` in layer names: the Keras layer of ``head/c6/conv`` is ``head.c6.conv``,
-its batch norm ``head.c6.conv.norm``.
+Keras does not allow ``/`` in layer names: the Keras layer of ``head-c6-conv`` is ``head.c6.conv``,
+its batch norm ``head-c6-conv-norm``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..graph.weights import NORM_VECTORS, Weights, check_weights
 if TYPE_CHECKING:
     import keras
 
-NORM_SUFFIX = ".norm"
+NORM_SUFFIX = "-norm"
 #: Last part of a weight's key -> attribute of the Keras layer.
 NORM_VARIABLES = dict(
     zip(NORM_VECTORS, ("gamma", "beta", "moving_mean", "moving_variance"), strict=True)
@@ -34,7 +34,7 @@ NORM_VARIABLES = dict(
 
 def keras_name(name: str) -> str:
     """Name of the Keras layer for a layer of a graph."""
-    return name.replace("/", ".")
+    return name.replace("/", "-")
 
 
 def build_keras(graph: Graph, weights: Mapping[str, Floats] | None = None) -> keras.Model:

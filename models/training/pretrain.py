@@ -16,12 +16,13 @@ import numpy as np
 from ...errors import InvalidInput
 from ..arrays import Indices, Pixels
 from ..data.coco import CocoSplit
-from ..data.images import normalise, open_image
+from ..data.images import open_image
+from ..data.loading import Batch
 from ..graph.graph import Graph
 from ..graph.weights import Weights, random_weights
 from ..networks.one_thread import one_thread
-from ..networks.torch_network import TorchGraph, to_nchw
 from .learning_rate import short_training
+from .recipes import Recipe
 
 WINDOW = (1.0, 1.8)  # side of a crop relative to its object's longer side
 WEIGHT_DECAY = 0.01
@@ -51,6 +52,22 @@ class PretrainSettings:
                 "pre-training needs 0 or more steps and a positive batch size, crop and number of "
                 f"variants, got {self.steps}, {self.batch_size}, {self.crop}, {self.variants}"
             )
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the trainer; the rate at a step is that of a short training."""
+        return Recipe(
+            "backbone",
+            source="this project",
+            batch_size=self.batch_size,
+            unit="steps",
+            length=max(self.steps, 1),
+            learning_rate=self.learning_rate,
+            warmup=0,
+            schedule="cosine",
+            optimizer="adamw",
+            weight_decay=WEIGHT_DECAY,
+        )
 
 
 def object_crops(data: CocoSplit, size: int, variants: int, seed: int) -> tuple[Pixels, Indices]:
@@ -96,6 +113,9 @@ def pretrain(
     """
     import torch
 
+    from ..networks.torch_network import TorchGraph
+    from .trainer import ClassificationTask, Trainer
+
     weights = random_weights(backbone, seed)
     if not settings.steps:
         return weights
@@ -103,38 +123,13 @@ def pretrain(
     targets = torch.from_numpy(labels - 1)
     generator = np.random.default_rng((seed, 1))
     with one_thread():
-        network = TorchGraph(backbone, weights)
-        readers = [
-            _reader(backbone[name].filters, len(data.classes), generator)
-            for name in backbone.outputs
-        ]
-        parameters = [*network.trained.values(), *(tensor for pair in readers for tensor in pair)]
-        optimizer = torch.optim.AdamW(parameters, weight_decay=WEIGHT_DECAY, foreach=True)
+        task = ClassificationTask(TorchGraph(backbone, weights), len(data.classes), generator)
+        trainer = Trainer(task, settings.recipe, torch.device("cpu"))
         for step in range(settings.steps):
             chosen = generator.integers(len(crops), size=settings.batch_size)
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * short_training(step, settings.steps)
-            features = network({"image": to_nchw(normalise(crops[chosen]))}, training=True)
-            wanted = targets[chosen]
-            right, loss = 0.0, torch.zeros(())
-            for name, (kernel, bias) in zip(backbone.outputs, readers, strict=True):
-                logits = features[name].mean((2, 3)) @ kernel + bias
-                loss = loss + torch.nn.functional.cross_entropy(logits, wanted)
-                right = max(right, float((logits.argmax(1) == wanted).float().mean()))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            images = {"image": torch.from_numpy(crops[chosen])}
+            batch = Batch(images, torch.empty(0), targets[chosen], ())
+            trainer.step([batch], settings.learning_rate * short_training(step, settings.steps))
             if progress is not None:
-                progress(step + 1, settings.steps, right)
-    return network.weights()
-
-
-def _reader(channels: int, classes: int, generator: np.random.Generator) -> tuple[object, object]:
-    """A linear classifier on pooled features, thrown away afterwards."""
-    import torch
-
-    kernel = generator.standard_normal((channels, classes)) / np.sqrt(channels)
-    return (
-        torch.tensor(kernel, dtype=torch.float32, requires_grad=True),
-        torch.zeros(classes, requires_grad=True),
-    )
+                progress(step + 1, settings.steps, task.recognised)
+    return task.network.weights()

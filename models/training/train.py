@@ -1,50 +1,82 @@
-"""Training a detector with Keras: interruptible, resumable, and the same every time.
+"""Training a detector: interruptible, resumable, and the same every time.
 
-Trains on ``predictor/boxes`` and ``predictor/logits``. A batch is a function of seed and step, so a
-training resumed from its checkpoint goes on exactly where it was.
+What is shown at a step is a function of seed and step, so a training resumed from its checkpoint
+goes on exactly where it was: on one machine, with the same number of processes, to the same bits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+import io
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InvalidInput, JobFailed
+from ...progress import Progress, silent
+from ...storage.atomic import write_atomically
 from ...storage.interruption import ctrl_c_held_back
 from ..data.coco import CocoSplit
-from ..data.loading import Batch, Pipeline
+from ..data.image_files import BadImage
+from ..data.loading import Batch, Samples, TrainingImages, batches
 from ..detection.anchors import anchors_for
-from ..detection.losses import detection_loss
+from ..detection.losses import TRAINED_OUTPUTS
 from ..detector import Detector
 from ..graph.graph import Graph
-from ..graph.weights import Weights, random_weights
-from ..networks.keras_network import build_keras, keras_weights
+from ..graph.parts import without_backbone
+from ..graph.weights import Weights, balanced_weights, random_weights, weight_shapes
+from .compute import Compute, Ranks, chosen_device, fastest_threads, joined, with_threads
 from .recipes import Recipe
 from .run_folder import (
+    BEST,
     CHECKPOINT,
+    FEATURES,
+    HISTORY,
+    LAST,
+    VALIDATION,
     WEIGHTS,
     StepLoss,
     TrainingRun,
     TrainingSettings,
-    load_history,
+    Validated,
+    data_digest,
+    is_run,
     load_run,
+    load_settings,
     load_weights,
-    save_history,
+    read_rows,
     save_weights,
     start_run,
+    write_rows,
 )
+from .stored_features import StoredFeatures, store_features
 
 if TYPE_CHECKING:
-    import keras
+    from .trainer import Trainer
 
-MOMENTUM = 0.9
-TRAINED_OUTPUTS = ("predictor/boxes", "predictor/logits")
 CHECKPOINT_STEPS = 200
-OPTIMIZER, STEP = "optimizer/", "step"
+CHECKPOINT_S = 120.0  # at most so much work is lost by a kill, and one step
+
+
+@dataclass(frozen=True)
+class ValidationPlan:
+    """Validating while training goes on.
+
+    Args:
+        data: not what is trained on.
+        every: epochs between two validations; there is one at the end, too.
+        patience: stop after so many in a row without a better one; None: train to the end.
+    """
+
+    data: CocoSplit
+    every: float = 5.0
+    patience: int | None = None
 
 
 def training_graph(detector: Detector, norm_momentum: float | None = None) -> Graph:
@@ -68,10 +100,15 @@ def training_graph(detector: Detector, norm_momentum: float | None = None) -> Gr
     return Graph(tuple(layers), graph.outputs)
 
 
-def warm_start(graph: Graph, seed: int, initial: Weights | None) -> tuple[Weights, int]:
+def warm_start(
+    graph: Graph, seed: int, initial: Weights | None, balanced: bool = False
+) -> tuple[Weights, int]:
     """Drawn weights, replaced by the given ones wherever name and shape agree.
 
     So a backbone's weights alone will do, or those of a detector with other classes.
+
+    Args:
+        balanced: see :class:`.recipes.Recipe`.
 
     Returns:
         Weights, and how many arrays were given.
@@ -79,7 +116,7 @@ def warm_start(graph: Graph, seed: int, initial: Weights | None) -> tuple[Weight
     Raises:
         InvalidInput: none of the given arrays fits.
     """
-    weights = random_weights(graph, seed)
+    weights = (balanced_weights if balanced else random_weights)(graph, seed)
     given = {
         key: np.asarray(value, np.float32)
         for key, value in (initial or {}).items()
@@ -101,151 +138,328 @@ def train(
     *,
     seed: int = 0,
     initial: Weights | None = None,
-    progress: Callable[[StepLoss, int], None] | None = None,
+    validation: ValidationPlan | None = None,
+    compute: Compute | None = None,
+    skip_bad: bool = False,
+    tensorboard: bool = False,
+    progress: Progress = silent,
     checkpoint_steps: int = CHECKPOINT_STEPS,
 ) -> TrainingRun:
     """Train, or go on with a training that was stopped, or return one that has finished.
+
+    Started by ``torchrun``, all its processes train together, each on its part of every batch.
 
     Args:
         data: as many classes as the detector has.
         out: the run's folder, made if needed.
         initial: weights to start from where they fit (see :func:`warm_start`).
-        progress: called with (losses of the step just done, steps in all).
-        checkpoint_steps: how often to save; an interrupt saves as well.
+        skip_bad: where an image turns out to be unreadable, the next one is shown.
+        tensorboard: write its event files into the run's folder, too.
+        progress: called with (steps done, steps in all, losses and the last validation).
+        checkpoint_steps: how often to save at least; an interrupt saves as well.
 
     Raises:
         InvalidInput: the classes differ, or the folder holds another training.
-        JobFailed: interrupted (what was done is saved), or the loss is no longer a number.
+        JobFailed: interrupted, an image cannot be read, or the loss is no longer a number; what was
+            done is saved.
     """
-    out = Path(out)
+    out, compute = Path(out), compute or Compute()
     if len(data.classes) != detector.classes:
         raise InvalidInput(
             f"the detector has {detector.classes} classes and the data {len(data.classes)}; "
             f"build the detector with classes={len(data.classes)}"
         )
-    graph = training_graph(detector, recipe.norm_momentum)
-    weights, given = warm_start(graph, seed, initial)
-    settings = TrainingSettings(recipe, seed, data.classes, len(data), (given, len(weights)))
-    start_run(out, detector, settings)
-    if (out / WEIGHTS).is_file():
-        return load_run(out)
-    trainer = _Trainer(graph, recipe, weights)
-    history = _resume(out, trainer)
-    pipeline = Pipeline(
-        split=data,
-        size=detector.input_size,
-        anchors=anchors_for(detector.input_size, graph["predictor/boxes"].shape[1]),
-        batch_size=recipe.batch_size,
-        seed=seed,
-        augmentation=recipe.augmentation,
-    )
-    total = recipe.steps(len(data))
-    try:
-        # Between steps only, so that a checkpoint never holds half of one.
-        with ctrl_c_held_back(presses=1) as interrupted:
-            for step, batch in enumerate(pipeline.batches(len(history), total), start=len(history)):
-                loss = trainer.step(step, batch, recipe.rate(step, len(data)))
-                history.append(loss)
-                if progress is not None:
-                    progress(loss, total)
-                if interrupted.is_set():
-                    raise KeyboardInterrupt
-                if (step + 1) % checkpoint_steps == 0:
-                    _save(out, trainer, history)
-    except KeyboardInterrupt:
-        if trainer.steps_done == len(history):  # a second Ctrl-C may have broken into a step
-            _save(out, trainer, history)
-        raise JobFailed(
-            f"training stopped after {len(history)} of {total} steps, saved in {out}; "
-            "run the same command again to go on"
-        ) from None
-    save_history(out, history)
-    save_weights(out / WEIGHTS, trainer.weights())
-    (out / CHECKPOINT).unlink(missing_ok=True)
+    with joined(compute.device) as ranks:
+        if recipe.batch_size % ranks.world:
+            raise InvalidInput(
+                f"a batch of {recipe.batch_size} images cannot be shared by {ranks.world} "
+                f"processes; choose a multiple of {ranks.world} with --batch-size"
+            )
+        graph = training_graph(detector, recipe.norm_momentum)
+        weights, given = warm_start(graph, seed, initial, recipe.initial == "balanced")
+        threads = _threads(out, compute, graph, weights)
+        settings = TrainingSettings(
+            recipe,
+            seed,
+            data.classes,
+            len(data),
+            (given, len(weights)),
+            data_digest(data),
+            threads,
+        )
+        if ranks.first:
+            start_run(out, detector, settings)
+        ranks.wait()
+        if (out / WEIGHTS).is_file():
+            return load_run(out)
+        job = _Job(out, detector, data, recipe, seed, compute, ranks, validation)
+        with with_threads(threads):
+            job.run(graph, weights, skip_bad, tensorboard, progress, checkpoint_steps)
+        ranks.wait()
     return load_run(out)
 
 
-class _Trainer:
-    """A Keras model with its optimizer; everything that a checkpoint must hold."""
+def _threads(out: Path, compute: Compute, graph: Graph, weights: Weights) -> int:
+    """As asked, as the run began, or else what is fastest on this machine now."""
+    if compute.threads is not None:
+        return compute.threads
+    if is_run(out) and (begun := load_settings(out).threads):
+        return begun
+    import torch
 
-    def __init__(self, graph: Graph, recipe: Recipe, weights: Weights) -> None:
-        import keras
+    from ..networks.torch_network import TorchGraph
 
+    network = TorchGraph(graph, weights).eval()
+    image = torch.zeros(1, *graph["image"].shape[3:], *graph["image"].shape[1:3])
+
+    def step() -> None:
+        sum(value.sum() for value in network({"image": image}).values()).backward()
+
+    return fastest_threads(step)
+
+
+class NotFinite(JobFailed):
+    """The loss is no longer a number."""
+
+
+@dataclass
+class _Job:
+    """One training in one process."""
+
+    out: Path
+    detector: Detector
+    data: CocoSplit
+    recipe: Recipe
+    seed: int
+    compute: Compute
+    ranks: Ranks
+    validation: ValidationPlan | None
+
+    def run(
+        self,
+        graph: Graph,
+        weights: Weights,
+        skip_bad: bool,
+        tensorboard: bool,
+        progress: Progress,
+        checkpoint_steps: int,
+    ) -> None:
+        from ..networks.torch_network import TorchGraph, folded_norms
+        from .trainer import DetectionTask, Trainer
+
+        anchors = anchors_for(self.detector.input_size, graph["predictor/boxes"].shape[1])
+        images = TrainingImages(
+            self.data,
+            self.detector.input_size,
+            anchors,
+            self.seed,
+            self.recipe.augmentation,
+            skip_bad=skip_bad,
+        )
+        samples: Samples = images
+        self.rest: Weights = {}
+        if self.recipe.copies:
+            folder = self.out / FEATURES
+            if self.ranks.first:
+                store_features(folder, graph, weights, images, self.recipe.copies, progress)
+            self.ranks.wait()
+            samples = StoredFeatures(folder, self.seed, len(anchors))
+            graph = without_backbone(graph)
+            head = weight_shapes(graph)
+            self.rest = {key: value for key, value in weights.items() if key not in head}
         self.graph = graph
-        self.model: keras.Model = build_keras(graph, weights)
-        clip = recipe.clip_norm
-        if recipe.optimizer == "sgd":
-            self.optimizer = keras.optimizers.SGD(
-                recipe.learning_rate, momentum=MOMENTUM, global_clipnorm=clip
-            )
-        else:
-            self.optimizer = keras.optimizers.Adam(recipe.learning_rate, global_clipnorm=clip)
-        self.optimizer.build(self.model.trainable_variables)
-        self._function = _step_function(self.model, self.optimizer)
+        network = TorchGraph(graph, weights, folded_norms(graph, weights))
+        self.trainer: Trainer = Trainer(
+            DetectionTask(network),
+            self.recipe,
+            chosen_device(self.compute.device, self.ranks),
+            self.ranks,
+            bfloat16=self.compute.bfloat16,
+            compiled=self.compute.compiled,
+        )
+        self.history, self.validated = self._resume()
+        with _writer(self.out if tensorboard and self.ranks.first else None) as log:
+            self._steps(samples, log, progress, checkpoint_steps)
+        if self.ranks.first:
+            self._finish()
 
-    def step(self, step: int, batch: Batch, rate: float) -> StepLoss:
-        self.optimizer.learning_rate = rate
-        losses = self._function(batch.images, batch.targets.codes, batch.targets.labels)
-        loss = StepLoss(step + 1, *(float(value) for value in losses))
+    def _steps(self, samples: Samples, log: Any, progress: Progress, checkpoint_steps: int) -> None:
+        total = self.recipe.steps(len(self.data))
+        done = len(self.history)
+        saved_at = time.monotonic()
+        try:
+            # Between steps only, so that a checkpoint never holds half of one.
+            with ctrl_c_held_back(presses=1) as interrupted:
+                for step, parts in self._batches(samples, done, total):
+                    if self._given_up():
+                        break
+                    loss = self._step(step, parts)
+                    self._log(log, loss)
+                    progress(len(self.history), total, self._words(loss))
+                    validated = self._validate_if_due(total, log, progress)
+                    if interrupted.is_set():
+                        raise KeyboardInterrupt
+                    due = time.monotonic() - saved_at > CHECKPOINT_S
+                    if due or validated or len(self.history) % checkpoint_steps == 0:
+                        self._save()
+                        saved_at = time.monotonic()
+        except (BadImage, JobFailed, KeyboardInterrupt) as error:
+            self._stopped(error, total)
+
+    def _batches(
+        self, samples: Samples, first: int, last: int
+    ) -> Iterator[tuple[int, Sequence[Batch]]]:
+        """Step -> this process's part of its batch, in pieces of what is computed at once."""
+        size = self.recipe.batch_size
+        share = size // self.ranks.world
+        at_once = min(self.compute.at_once or share, share)
+        pieces = -(-share // at_once)
+        positions = [
+            part[begin : begin + at_once]
+            for step in range(first, last)
+            for part in (self.ranks.part(range(step * size, (step + 1) * size)),)
+            for begin in range(0, share, at_once)
+        ]
+        prepared = batches(samples, positions, self.compute.workers)
+        for step in range(first, last):
+            yield step, list(islice(prepared, pieces))
+
+    def _step(self, step: int, parts: Sequence[Batch]) -> StepLoss:
+        rate = self.recipe.rate(step, len(self.data))
+        loss = StepLoss(step + 1, **self.trainer.step(parts, rate))
         if not np.isfinite(loss.total):
-            raise JobFailed(
-                f"the loss is {loss.total} at step {step + 1}; train with a lower learning rate "
-                f"(now {rate:g}) or a longer warm-up"
+            names = sorted({name for part in parts for name in part.names})
+            raise NotFinite(
+                f"the loss is {loss.total} at step {step + 1}, on the images {', '.join(names)}; "
+                f"train with a lower learning rate (now {rate:g}) or a longer warm-up, and see "
+                "that these images and their boxes are right"
             )
+        self.history.append(loss)
         return loss
 
-    @property
-    def steps_done(self) -> int:
-        """Over all sessions: the optimizer counts, and its count is part of a checkpoint."""
-        return int(self.optimizer.iterations)
+    def _words(self, loss: StepLoss) -> str:
+        last = f", AP {self.validated[-1].map:.3f}" if self.validated else ""
+        return f"loss {loss.total:.3f}{last}"
 
-    def weights(self) -> Weights:
-        return keras_weights(self.model, self.graph)
+    def _validate_if_due(self, total: int, log: Any, progress: Progress) -> bool:
+        plan = self.validation
+        if plan is None:
+            return False
+        every = max(round(plan.every * self.recipe.steps_per_epoch(len(self.data))), 1)
+        step = len(self.history)
+        if step % every and step != total:
+            return False
+        if self.ranks.first:
+            self._validate(plan, log, progress)
+        return True
 
-    def state(self) -> Weights:
-        slots = {
-            f"{OPTIMIZER}{index}": np.asarray(variable)
-            for index, variable in enumerate(self.optimizer.variables)
-        }
-        return {**self.weights(), **slots}
+    def _validate(self, plan: ValidationPlan, log: Any, progress: Progress) -> None:
+        from ..evaluation.evaluate import evaluate
+        from ..evaluation.torch_predictor import detector_predictor
 
-    def restore(self, state: Weights) -> None:
-        from ..networks.keras_network import set_keras_weights
+        weights = self._weights()
+        predictor = detector_predictor(self.detector, weights, self.trainer.device)
 
-        set_keras_weights(self.model, self.graph, state)
-        for index, variable in enumerate(self.optimizer.variables):
-            variable.assign(state[f"{OPTIMIZER}{index}"])
+        def report(done: int, count: int, what: str) -> None:
+            progress(len(self.history), self.recipe.steps(len(self.data)), f"validating {done}")
+
+        precision = evaluate(predictor, plan.data, progress=report)
+        found = Validated(len(self.history), precision.map, precision.map50)
+        if not self.validated or found.map > max(each.map for each in self.validated):
+            save_weights(self.out / BEST, weights)
+        self.validated.append(found)
+        if log is not None:
+            log.add_scalar("validation/AP", found.map, found.step)
+            log.add_scalar("validation/AP50", found.map50, found.step)
+
+    def _given_up(self) -> bool:
+        """Whether validation has not become better for as long as the plan waits."""
+        patience = self.validation.patience if self.validation else None
+        if patience is None or not self.ranks.first or len(self.validated) <= patience:
+            return bool(self.ranks.total(0.0))
+        best = max(range(len(self.validated)), key=lambda i: self.validated[i].map)
+        return bool(self.ranks.total(float(len(self.validated) - 1 - best >= patience)))
+
+    def _weights(self) -> Weights:
+        """Of the whole detector, averaged where the recipe says so."""
+        with self.trainer.averaged():
+            return {**self.rest, **self.trainer.task.network.weights()}
+
+    def _save(self) -> None:
+        """The checkpoint says itself how many steps of the history belong to it."""
+        if not self.ranks.first:
+            return
+        import torch
+
+        write_rows(self.out / HISTORY, self.history, StepLoss)
+        write_rows(self.out / VALIDATION, self.validated, Validated)
+        content = io.BytesIO()
+        torch.save({"step": len(self.history), **self.trainer.state()}, content)
+        write_atomically(self.out / CHECKPOINT, content.getvalue())
+
+    def _resume(self) -> tuple[list[StepLoss], list[Validated]]:
+        path = self.out / CHECKPOINT
+        if not path.is_file():
+            return [], []
+        import torch
+
+        try:
+            state = torch.load(path, map_location=self.trainer.device, weights_only=True)
+            steps = int(state["step"])
+            self.trainer.restore(state)
+        except (OSError, EOFError, LookupError, ValueError, RuntimeError, UnpicklingError) as error:
+            raise InvalidInput(
+                f"{path} is damaged, or of another version: {error}; remove it to train from the "
+                "beginning"
+            ) from None
+        validated = read_rows(self.out / VALIDATION, Validated)
+        return (
+            list(read_rows(self.out / HISTORY, StepLoss)[:steps]),
+            [each for each in validated if each.step <= steps],
+        )
+
+    def _stopped(self, error: BaseException, total: int) -> None:
+        """Save what was done, and say why it ended."""
+        if isinstance(error, NotFinite):  # the network may hold such numbers already
+            raise JobFailed(f"{error}; the last checkpoint in {self.out} is kept") from None
+        if self.trainer.steps == len(self.history):  # a second Ctrl-C may break into a step
+            self._save()
+        where = f"{len(self.history)} of {total} steps are saved in {self.out}"
+        if isinstance(error, KeyboardInterrupt):
+            raise JobFailed(
+                f"training stopped; {where}; run the same command again to go on"
+            ) from None
+        if isinstance(error, BadImage):
+            raise JobFailed(
+                f"{error}; {where}; replace the image, or go on without it by the same command "
+                "with --skip-bad"
+            ) from error
+        raise JobFailed(f"{error}; {where}") from error
+
+    def _finish(self) -> None:
+        write_rows(self.out / HISTORY, self.history, StepLoss)
+        write_rows(self.out / VALIDATION, self.validated, Validated)
+        last = self._weights()
+        best = self.out / BEST
+        if best.is_file() and self.validated:
+            save_weights(self.out / LAST, last)
+            save_weights(self.out / WEIGHTS, load_weights(best))
+            best.unlink()
+        else:
+            save_weights(self.out / WEIGHTS, last)
+        (self.out / CHECKPOINT).unlink(missing_ok=True)
+
+    def _log(self, log: Any, loss: StepLoss) -> None:
+        if log is not None:
+            for name in ("classes", "boxes", "l2", "total"):
+                log.add_scalar(f"loss/{name}", getattr(loss, name), loss.step)
+            log.add_scalar("rate", self.recipe.rate(loss.step - 1, len(self.data)), loss.step)
 
 
-def _step_function(model: keras.Model, optimizer: Any) -> Callable[..., tuple[Any, Any, Any]]:
-    """One compiled gradient step; returns class loss, box loss and half the L2 sum."""
-    import keras
-    import tensorflow as tf
+def _writer(folder: Path | None) -> Any:
+    """TensorBoard's writer of event files, or nothing."""
+    if folder is None:
+        return nullcontext()
+    from torch.utils.tensorboard import SummaryWriter
 
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def step(images: Any, codes: Any, labels: Any) -> tuple[Any, Any, Any]:
-        with tf.GradientTape() as tape:
-            predicted_codes, logits = model(images, training=True)
-            loss = detection_loss(keras.ops, predicted_codes, logits, codes, labels)
-            l2 = tf.add_n(model.losses) / 2 if model.losses else tf.zeros(())
-            total = loss.total + l2
-        gradients = tape.gradient(total, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
-        return loss.classes, loss.boxes, l2
-
-    return step  # type: ignore[no-any-return]
-
-
-def _save(out: Path, trainer: _Trainer, history: list[StepLoss]) -> None:
-    """The checkpoint says itself how many steps of the history belong to it."""
-    save_history(out, history)
-    save_weights(out / CHECKPOINT, {**trainer.state(), STEP: np.array(len(history))})
-
-
-def _resume(out: Path, trainer: _Trainer) -> list[StepLoss]:
-    if not (out / CHECKPOINT).is_file():
-        return []
-    state = load_weights(out / CHECKPOINT)
-    steps = int(state.pop(STEP))
-    trainer.restore(state)
-    return list(load_history(out)[:steps])
+    return SummaryWriter(folder)

@@ -14,13 +14,13 @@ from ...errors import InvalidInput
 from ...models.data.coco import CocoSplit, read_coco
 from ...models.data.images import load_image, normalise
 from ...models.detection.anchors import anchors_for
-from ...models.detection.target_assignment import assign, stack
+from ...models.detection.target_assignment import Assigner, stack
 from ...models.detector import Detector
 from ...models.genotype import Genotype
 from ...models.graph.graph import Graph
+from ...models.graph.parts import features_read
 from ...models.graph.weights import Weights
 from ...models.networks.one_thread import one_thread
-from ...models.networks.torch_network import TorchGraph, to_nchw
 from ...models.published import MNASFPN_BLOCKS
 from ...models.training.pretrain import pretrain
 from ...models.training.run_folder import save_weights
@@ -36,7 +36,6 @@ from .task import (
     TRAIN_FEATURES,
     VALIDATION_FEATURES,
     ProxyTask,
-    features_read,
 )
 
 PROXY_SCHEMA = "mnasfpn-proxy-1"
@@ -117,6 +116,7 @@ def _prepare(
     )
     graph = training_graph(detector, settings.norm_momentum)
     anchors = anchors_for(settings.input_size, graph["predictor/boxes"].shape[1])
+    assign = Assigner(anchors)
     backbone = graph.prune(features_read(graph))
     weights = pretrain(
         backbone,
@@ -128,7 +128,7 @@ def _prepare(
     save_weights(folder / BACKBONE, weights)
     for name, data in ((TRAIN_FEATURES, train), (VALIDATION_FEATURES, validation)):
         features = _compute_features(backbone, weights, data, settings.input_size, progress)
-        targets = stack([assign(e.boxes, e.labels, anchors) for e in data.examples])
+        targets = stack([assign(e.boxes, e.labels) for e in data.examples])
         save_weights(folder / name, {**features, CODES: targets.codes, LABELS: targets.labels})
     write_atomically(folder / ORIGIN, msgspec.json.format(msgspec.json.encode(origin)))
 
@@ -139,9 +139,11 @@ def _compute_features(
     """The backbone's features of every image, [images, H, W, C] by layer name."""
     import torch
 
+    from ...models.networks.torch_network import TorchGraph, to_nchw
+
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in backbone.outputs}
     with one_thread(), torch.no_grad():
-        network = TorchGraph(backbone, weights)
+        network = TorchGraph(backbone, weights).eval()
         for first in range(0, len(data), FEATURE_BATCH):
             examples = data.examples[first : first + FEATURE_BATCH]
             images = np.stack([normalise(load_image(example, size)) for example in examples])

@@ -8,6 +8,9 @@ from ...errors import InvalidInput
 from ...models.backbones.backbone import Backbone
 from ...models.heads.predictor import SharedPredictor
 from ...models.training.pretrain import PretrainSettings
+from ...models.training.recipes import Recipe
+
+GRADIENT_NORM = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +44,19 @@ class ProxySettings:
                 "a proxy task needs at least 1 step, 1 image per step and a positive learning "
                 f"rate, got {self.steps}, {self.batch_size} and {self.learning_rate}"
             )
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of a candidate's training; its rate at a step is that of a short training."""
+        return Recipe(
+            "proxy candidate",
+            source="this project",
+            batch_size=self.batch_size,
+            unit="steps",
+            length=self.steps,
+            learning_rate=self.learning_rate,
+            warmup=0,
+            schedule="cosine",
+            optimizer="adam",
+            clip_norm=GRADIENT_NORM,
+        )

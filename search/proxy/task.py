@@ -18,35 +18,36 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import JobFailed
 from ...models.data.coco import CocoSplit
+from ...models.data.loading import Batch
 from ...models.detection.anchors import anchors_for
-from ...models.detection.losses import detection_loss
+from ...models.detection.losses import TRAINED_OUTPUTS
 from ...models.detection.suppression import NmsSettings, detect
 from ...models.detector import Detector
 from ...models.evaluation.coco_metrics import mean_precision
-from ...models.graph.attributes import Attributes
 from ...models.graph.graph import Graph
-from ...models.graph.layer import Layer
-from ...models.graph.weights import Weights, random_weights
+from ...models.graph.parts import without_backbone
+from ...models.graph.weights import Weights, balanced_weights
 from ...models.heads.cell import Cell
 from ...models.networks.one_thread import one_thread
-from ...models.networks.torch_network import TorchGraph
 from ...models.training.learning_rate import short_training
 from ...models.training.run_folder import load_weights
-from ...models.training.train import TRAINED_OUTPUTS, training_graph
+from ...models.training.train import training_graph
 from ..cells import with_repeats
 from .proxy_settings import ProxySettings
+
+if TYPE_CHECKING:
+    from ...models.networks.torch_network import TorchGraph
 
 BACKBONE, TRAIN_FEATURES, VALIDATION_FEATURES = "backbone.npz", "train.npz", "validation.npz"
 CODES, LABELS = "codes", "labels"
 FEATURE_BATCH = 32
-GRADIENT_NORM = 10.0
 # Far fewer boxes than COCO needs: proxy images are small and hold few objects.
 NMS = NmsSettings(score=0.01, candidates=30)
 
@@ -118,6 +119,8 @@ class ProxyTask:
         Raises:
             JobFailed: the loss is no longer a number.
         """
+        from ...models.networks.torch_network import TorchGraph
+
         started = time.perf_counter()
         detector = self.detector(cell)
         graph = without_backbone(training_graph(detector, self.settings.norm_momentum))
@@ -138,30 +141,28 @@ class ProxyTask:
     def _fit(self, network: TorchGraph, seed: int) -> list[float]:
         import torch
 
+        from ...models.training.trainer import DetectionTask, Trainer
+
         settings, features = self.settings, self._train
-        parameters = list(network.trained.values())
-        optimizer = torch.optim.Adam(parameters, foreach=True)
+        trainer = Trainer(DetectionTask(network), settings.recipe, torch.device("cpu"))
         order = _order(len(features.labels), settings.steps * settings.batch_size, seed)
         losses = []
         for step in range(settings.steps):
             chosen = order[step * settings.batch_size : (step + 1) * settings.batch_size]
-            for group in optimizer.param_groups:
-                group["lr"] = settings.learning_rate * short_training(step, settings.steps)
-            inputs = features.inputs(network.graph, chosen)
-            outputs = network(inputs, training=True)
-            codes, logits = (outputs[name] for name in TRAINED_OUTPUTS)
-            targets = features.codes[chosen], features.labels[chosen]
-            loss = detection_loss(torch, codes, logits, *targets).total
-            losses.append(loss.item())
+            batch = Batch(
+                features.inputs(network.graph, chosen),
+                features.codes[chosen],
+                features.labels[chosen],
+                (),
+            )
+            rate = settings.learning_rate * short_training(step, settings.steps)
+            losses.append(sum(trainer.step([batch], rate).values()))
             if not np.isfinite(losses[-1]):
                 raise JobFailed(
                     f"the proxy loss is {losses[-1]} at step {step + 1}; lower the learning rate "
                     f"({settings.learning_rate:g})"
                 )
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
-            optimizer.step()
+        network.eval()
         return losses
 
     def _detect(self, network: TorchGraph) -> dict[int, Any]:
@@ -182,43 +183,6 @@ class ProxyTask:
             ):
                 found[example.image_id] = detect(code, score, anchors, NMS)
         return found
-
-
-def without_backbone(graph: Graph) -> Graph:
-    """A detector's graph without its backbone: the features that others read become inputs."""
-    features = features_read(graph)
-    layers = tuple(
-        Layer(layer.name, "input", (), layer.shape, attributes=Attributes(target=layer.shape))
-        if layer.name in features
-        else layer
-        for layer in graph
-        if layer.name in features or layer.part not in ("backbone", "image")
-    )
-    return Graph(layers, graph.outputs)
-
-
-def features_read(graph: Graph) -> tuple[str, ...]:
-    """Backbone layers that other parts read, in the order of the graph."""
-    read = {name for layer in graph if layer.part != "backbone" for name in layer.inputs}
-    return tuple(layer.name for layer in graph if layer.part == "backbone" and layer.name in read)
-
-
-def balanced_weights(graph: Graph, seed: int) -> Weights:
-    """Drawn weights, scaled so that signals keep their size from layer to layer.
-
-    The published initial values suit hundreds of thousands of steps: a predictor tower of standard
-    deviation 0.01 passes next to nothing on for the first hundreds. Output convolutions keep
-    theirs, so that training begins with no detections.
-    """
-    weights = random_weights(graph, seed)
-    for layer in graph:
-        if layer.weights is None or layer.attributes.shares or layer.attributes.bias:
-            continue
-        height, width, channels, _ = layer.weights
-        fan_in = height * width * (1 if layer.op == "depthwise_conv" else channels)
-        kernel = weights[f"{layer.name}/kernel"]
-        weights[f"{layer.name}/kernel"] = kernel / kernel.std() * np.float32(np.sqrt(2 / fan_in))
-    return weights
 
 
 def _load_features(path: Path) -> _StoredMaps:

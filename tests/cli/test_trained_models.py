@@ -54,7 +54,8 @@ def watched(verb: str, seen: Callable[..., object]) -> Iterator[None]:
 
 def train(model: Path, data: Path, out: Path, *more: object) -> list[object]:
     """The words of a training on the digits."""
-    return ["train", model, "--data", data, "--recipe", "digits", "--out", out, *more]
+    words = ("--recipe", "digits", "--threads", 1, "--workers", 0)
+    return ["train", model, "--data", data, *words, "--out", out, *more]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,8 +86,9 @@ def trained(model: Path, data: Path) -> Path:
     seen: list[tuple[int, int, str]] = []
     with watched("train", lambda *call: seen.append(call)):
         assert invoke(*train(model, data, out, "--seed", 5)).exit_code == 0
-    assert [call[:2] for call in seen] == [(step, STEPS) for step in range(1, STEPS + 1)]
-    assert all(call[2].startswith("loss ") for call in seen)
+    steps = [call for call in seen if call[2].startswith("loss ")]
+    assert [call[:2] for call in steps] == [(step, STEPS) for step in range(1, STEPS + 1)]
+    assert "AP 0." in steps[-1][2] or "AP nan" in steps[-1][2]  # it is validated meanwhile
     run = load_run(out)
     losses = [step.total for step in run.history]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
@@ -122,12 +124,13 @@ def test_training_goes_on_where_it_was_and_a_finished_one_is_kept(
 ) -> None:
     found = printed(capfd, *train(model, data, trained, "--seed", 5))
     history = load_run(trained).history
+    assert found["best_validation"]["step"] in range(1, STEPS + 1)
+    del found["best_validation"]
     assert found == {"run": str(trained), "steps": STEPS, "loss": history[-1].total}
-    assert "another recipe, seed" in refused(*train(model, data, trained, "--seed", 6))
+    assert "another seed" in refused(*train(model, data, trained, "--seed", 6))
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("uncompiled")
 def test_training_starts_from_given_weights(model: Path, data: Path, tmp_path: Path) -> None:
     """Of a backbone as keras.applications names it, with batch norm folded in; its last convolution
     is not in this detector."""
@@ -145,11 +148,13 @@ def test_training_starts_from_given_weights(model: Path, data: Path, tmp_path: P
     assert not out.exists()
 
     def stop(done: int, total: int, what: str) -> None:
-        raise KeyboardInterrupt
+        if what.startswith("loss"):
+            raise KeyboardInterrupt
 
     with watched("train", stop):
-        stopped = refused(*train(model, data, out, "--weights", tmp_path / "w.npz"), code=1)
-    assert f"stopped after 1 of {STEPS} steps" in stopped
+        words = train(model, data, out, "--weights", tmp_path / "w.npz", "--json")
+        stopped = refused(*words, code=1)
+    assert f"1 of {STEPS} steps are saved" in stopped
     assert "the same command" in stopped
     given, total = load_settings(out).warm_started
     assert given == len(backbone)

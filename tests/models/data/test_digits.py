@@ -21,7 +21,7 @@ def test_both_splits_are_coco_datasets_of_ten_classes(folder):
     train, validation = read_coco(folder, "train"), read_coco(folder, "val")
     assert (len(train), len(validation)) == (12, 5)
     assert train.classes == tuple("0123456789")
-    assert train.skipped == 0
+    assert train.findings.places == {}
     for example in train.examples:
         assert example.size == (64, 64)
         assert 1 <= len(example.boxes) <= 3

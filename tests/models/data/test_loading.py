@@ -1,68 +1,104 @@
-"""Batches: the same every time, of every image, augmented or not."""
+"""What a training is shown: the same every time, every image once an epoch, by any processes."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
+from mnasfpn.errors import JobFailed
 from mnasfpn.models.data.augmentation import Augmentation
 from mnasfpn.models.data.coco import read_coco
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
-from mnasfpn.models.data.images import load_image, normalise
-from mnasfpn.models.data.loading import Pipeline
+from mnasfpn.models.data.image_files import BadImage
+from mnasfpn.models.data.loading import TrainingImages, batches
 from mnasfpn.models.detection.anchors import multiscale_grid
-from mnasfpn.models.detection.box_coding import decode
 
 ANCHORS = multiscale_grid(64)
+SETTINGS = DigitsSettings(train=5, validation=1, size=64, most=2, smallest=0.3)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    settings = DigitsSettings(train=5, validation=1, size=64, most=2, smallest=0.3)
-    return read_coco(write_digits(tmp_path_factory.mktemp("p") / "digits", settings), "train")
+@pytest.fixture
+def folder(tmp_path):
+    return write_digits(tmp_path / "digits", SETTINGS)
 
 
-def test_a_batch_is_a_function_of_seed_and_step(data):
-    first, again = (Pipeline(data, 64, ANCHORS, 2, seed=1) for _ in range(2))
-    for step in (3, 0):
-        one, two = first.batch(step), again.batch(step)
-        np.testing.assert_array_equal(one.images, two.images)
-        np.testing.assert_array_equal(one.targets.labels, two.targets.labels)
-    other = Pipeline(data, 64, ANCHORS, 2, seed=2)
-    assert any(
-        not np.array_equal(first.batch(step).images, other.batch(step).images) for step in range(3)
+@pytest.fixture
+def data(folder):
+    return read_coco(folder, "train")
+
+
+def shown(samples, positions, workers=0):
+    return [
+        (batch.names, batch.inputs["image"].numpy(), batch.codes.numpy(), batch.labels.numpy())
+        for batch in batches(samples, positions, workers)
+    ]
+
+
+def assert_same(first, second):
+    for (names, *arrays), (other_names, *others) in zip(first, second, strict=True):
+        assert names == other_names
+        for array, other in zip(arrays, others, strict=True):
+            np.testing.assert_array_equal(array, other)
+
+
+def test_a_batch_is_a_function_of_seed_and_position(data):
+    positions = [range(6, 8), range(2)]
+    first, again = (
+        shown(TrainingImages(data, 64, ANCHORS, 1, Augmentation()), positions) for _ in range(2)
     )
-    assert one.images.shape == (2, 64, 64, 3)
-    assert one.images.dtype == np.float32
+    assert_same(first, again)
+    other = shown(TrainingImages(data, 64, ANCHORS, 2, Augmentation()), positions)
+    assert any(one[0] != two[0] for one, two in zip(first, other, strict=True))
+    assert first[0][1].shape == (2, 64, 64, 3)
+    assert first[0][1].dtype == np.uint8
 
 
-def test_the_iterator_gives_the_same_batches(data):
-    pipeline = Pipeline(data, 64, ANCHORS, 2)
-    for step, batch in enumerate(pipeline.batches(1, 4), start=1):
-        np.testing.assert_array_equal(batch.images, pipeline.batch(step).images)
-    assert step == 3
-    assert list(pipeline.batches(2, 2)) == []
+@pytest.mark.slow
+def test_processes_prepare_what_one_would(data):
+    samples = TrainingImages(data, 64, ANCHORS, 1, Augmentation())
+    positions = [range(i, i + 2) for i in range(0, 12, 2)]
+    assert_same(shown(samples, positions), shown(samples, positions, workers=2))
 
 
-def test_every_epoch_shows_every_image_once(data):
-    pipeline = Pipeline(data, 64, ANCHORS, 5)
-    images = {normalise(load_image(example, 64)).tobytes() for example in data.examples}
-    for epoch in range(2):
-        shown = [image.tobytes() for image in pipeline.batch(epoch).images]
-        assert set(shown) == images
+def test_every_epoch_shows_every_image_once_in_an_order_of_its_own(data):
+    samples = TrainingImages(data, 64, ANCHORS)
+    epochs = [shown(samples, [range(5 * e, 5 * e + 5)])[0][0] for e in range(4)]
+    assert all(set(names) == {str(e.path) for e in data.examples} for names in epochs)
+    assert len(set(epochs)) > 1
 
 
-@pytest.mark.parametrize("flip", [True, False])
-def test_augmented_targets_lie_on_what_they_describe(data, flip):
-    """A digit stands out from its background, wherever augmentation has moved it."""
-    pipeline = Pipeline(data, 64, ANCHORS, 5, seed=8, augmentation=Augmentation(flip, True))
-    batch = pipeline.batch(0)
-    plain = Pipeline(data, 64, ANCHORS, 5, seed=8).batch(0)
-    assert not np.array_equal(batch.images, plain.images)
-    for image, codes, labels in zip(
-        batch.images, batch.targets.codes, batch.targets.labels, strict=True
-    ):
-        matched = np.flatnonzero(labels >= 0)
-        for box in np.unique(decode(codes[matched], ANCHORS[matched]).round(3), axis=0):
-            top, left, bottom, right = np.clip(np.round(box * 64).astype(int), 0, 64)
-            assert image[top:bottom, left:right].std() > 0.05
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_unreadable_image_is_named_or_skipped(data, workers):
+    broken = data.examples[2].path
+    broken.write_bytes(broken.read_bytes()[:60])
+    samples = TrainingImages(data, 64, ANCHORS)
+    with pytest.raises(BadImage, match=broken.name):
+        shown(samples, [range(3), range(3, 5)], workers)
+    skipping = TrainingImages(data, 64, ANCHORS, skip_bad=True)
+    names = [name for batch in shown(skipping, [range(5)], workers) for name in batch[0]]
+    assert len(names) == 5
+    assert str(broken) not in names
+
+
+def test_nothing_readable_is_said(data):
+    for example in data.examples:
+        example.path.write_bytes(b"")
+    with pytest.raises(JobFailed, match="none of the 5 images"):
+        TrainingImages(data, 64, ANCHORS, skip_bad=True)[0]
+
+
+class Dying:
+    """Ends the process that asks, as a kernel short of memory would."""
+
+    def __getitem__(self, position):
+        import os
+        import signal
+
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_killed_process_is_said():
+    with pytest.raises(JobFailed, match=r"process that prepares images ended.*--workers"):
+        list(batches(Dying(), [range(2)], workers=1))

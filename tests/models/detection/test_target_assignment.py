@@ -7,17 +7,15 @@ import pytest
 from hypothesis import given
 
 from mnasfpn.models.detection.anchors import multiscale_grid
-from mnasfpn.models.detection.box_coding import decode, iou, to_centres, to_corners
-from mnasfpn.models.detection.target_assignment import assign, match
+from mnasfpn.models.detection.box_coding import decode, iou, to_corners
+from mnasfpn.models.detection.target_assignment import Assigner, match
 from mnasfpn.tests.models.detection.drawn_boxes import boxes_strategy
 
 ANCHORS = multiscale_grid(64)
 
 
 class TestMatcher:
-    ANCHORS = to_centres(
-        np.array([[0, 0, 0.5, 0.5], [0, 0.5, 0.5, 1], [0.5, 0, 1, 0.5], [0.5, 0.5, 1, 1]])
-    )
+    ANCHORS = np.array([[0, 0, 0.5, 0.5], [0, 0.5, 0.5, 1], [0.5, 0, 1, 0.5], [0.5, 0.5, 1, 1]])
 
     def test_no_ground_truth_is_all_background(self):
         np.testing.assert_array_equal(match(np.zeros((0, 4)), self.ANCHORS), [-1] * 4)
@@ -33,10 +31,10 @@ class TestMatcher:
     def test_a_forced_match_displaces_a_better_overlap(self):
         # the second box sees only the first anchor, which overlaps the first box more
         boxes = np.array([[0, 0, 0.5, 0.5], [0.1, 0.1, 0.2, 0.2]])
-        anchors = to_centres(np.array([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.6]]))
+        anchors = np.array([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.6]])
         np.testing.assert_array_equal(match(boxes, anchors), [0, 0])
         # with a third anchor that suits the first box exactly, both are seen
-        wide = to_centres(np.array([[0, 0, 0.4, 0.4], [0, 0, 0.5, 0.5]]))
+        wide = np.array([[0, 0, 0.4, 0.4], [0, 0, 0.5, 0.5]])
         np.testing.assert_array_equal(match(boxes, wide), [1, 0])
 
     def test_two_boxes_with_one_best_anchor_leave_it_to_the_first(self):
@@ -57,9 +55,9 @@ class TestMatcher:
 
     @given(boxes_strategy(0, 6, smallest_side=0.05))
     def test_every_match_is_earned(self, boxes):
-        anchors = multiscale_grid(64)
+        anchors = to_corners(multiscale_grid(64))
         matches = match(boxes, anchors)
-        overlap = iou(boxes, to_corners(anchors)) if len(boxes) else np.zeros((1, len(anchors)))
+        overlap = iou(boxes, anchors) if len(boxes) else np.zeros((1, len(anchors)))
         for anchor in np.flatnonzero(matches >= 0):
             box = matches[anchor]
             own = overlap[box, anchor]
@@ -70,7 +68,7 @@ class TestMatcher:
 
 def test_targets_decode_to_the_boxes_they_came_from():
     boxes = np.array([[0.1, 0.1, 0.5, 0.5], [0.5, 0.4, 0.9, 0.95]], np.float32)
-    targets = assign(boxes, np.array([3, 1]), ANCHORS)
+    targets = Assigner(ANCHORS)(boxes, np.array([3, 1]))
     for box, label in zip(boxes, (3, 1), strict=True):
         matched = targets.labels == label
         assert matched.any()
@@ -80,6 +78,6 @@ def test_targets_decode_to_the_boxes_they_came_from():
 
 
 def test_without_objects_everything_is_background():
-    targets = assign(np.zeros((0, 4), np.float32), np.zeros(0, np.int64), ANCHORS)
+    targets = Assigner(ANCHORS)(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     assert (targets.labels == -1).all()
     assert (targets.codes == 0).all()

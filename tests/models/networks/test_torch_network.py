@@ -9,9 +9,10 @@ from mnasfpn.errors import InvalidGraph, InvalidInput
 from mnasfpn.models.detector import Backbone, Detector
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.builder import GraphBuilder
+from mnasfpn.models.graph.parts import features_read
 from mnasfpn.models.graph.weights import random_weights
 from mnasfpn.models.heads.predictor import SharedPredictor
-from mnasfpn.models.networks.torch_network import TorchGraph
+from mnasfpn.models.networks.torch_network import TorchGraph, folded_norms
 from mnasfpn.models.tflite.writer import write_tflite
 
 GENOTYPE = Genotype(
@@ -48,7 +49,7 @@ def test_detector_equals_the_written_file():
     graph = DETECTOR.graph()
     weights = random_weights(graph, seed=3, random_norm=True)
     image = np.random.default_rng(0).uniform(-1, 1, (1, 64, 64, 3)).astype(np.float32)
-    network = TorchGraph(graph, weights)
+    network = TorchGraph(graph, weights).eval()
     with torch.no_grad():
         outputs = network({"image": torch.from_numpy(image.transpose(0, 3, 1, 2))})
     boxes, scores = tflite_outputs(graph, weights, image)
@@ -69,7 +70,7 @@ def test_a_batch_is_computed_image_by_image():
     import torch
 
     graph = DETECTOR.graph()
-    network = TorchGraph(graph, random_weights(graph, seed=1))
+    network = TorchGraph(graph, random_weights(graph, seed=1)).eval()
     images = torch.from_numpy(
         np.random.default_rng(0).uniform(-1, 1, (2, 3, 64, 64)).astype(np.float32)
     )
@@ -90,8 +91,46 @@ def test_training_moves_batch_norm_towards_the_batch():
     weights = random_weights(graph, seed=0)
     weights["conv/kernel"][:] = 1
     network = TorchGraph(graph, weights)
-    network({"image": torch.full((1, 1, 2, 2), 5.0)}, training=True)
+    network.train()({"image": torch.full((1, 1, 2, 2), 5.0)})
     assert network.weights()["conv/mean"][0] == pytest.approx(0.1 * 5)
+
+
+def test_folded_norms_keep_the_features_of_a_trained_backbone():
+    """In training mode, too; norms that are trained would renormalise them by the batch."""
+    import torch
+
+    graph = DETECTOR.graph()
+    trained = random_weights(graph, seed=3, random_norm=True)
+    folded = dict(trained)
+    for layer in graph:
+        norm = layer.attributes.norm
+        if norm is None or layer.part != "backbone":
+            continue
+        gamma, beta, mean, variance = (
+            trained[f"{layer.name}/{part}"] for part in ("gamma", "beta", "mean", "variance")
+        )
+        scale = gamma / np.sqrt(variance + norm.epsilon)
+        kernel = trained[f"{layer.name}/kernel"]
+        by = scale[:, None] if layer.op == "depthwise_conv" else scale
+        folded[f"{layer.name}/kernel"] = kernel * by
+        folded[f"{layer.name}/beta"] = beta - mean * scale
+        folded[f"{layer.name}/gamma"] = np.ones_like(gamma)
+        folded[f"{layer.name}/mean"] = np.zeros_like(mean)
+        folded[f"{layer.name}/variance"] = np.full_like(variance, 1 - norm.epsilon)
+    part = graph.prune(features_read(graph))
+    images = torch.from_numpy(
+        np.random.default_rng(0).uniform(-1, 1, (4, 3, 64, 64)).astype(np.float32)
+    )
+    found = folded_norms(part, folded)
+    assert len(found) == sum(layer.attributes.norm is not None for layer in part)
+    assert folded_norms(part, trained) == folded_norms(part, random_weights(part, 0)) == set()
+    with torch.no_grad():
+        wanted = TorchGraph(part, trained).eval()({"image": images})
+        kept = TorchGraph(part, folded, found).train()({"image": images})
+        lost = TorchGraph(part, folded).train()({"image": images})
+    for name, value in wanted.items():
+        torch.testing.assert_close(kept[name], value, atol=1e-3, rtol=1e-3)
+        assert not torch.allclose(lost[name], value, atol=0.1)
 
 
 def test_an_operator_without_training_is_refused_by_name():

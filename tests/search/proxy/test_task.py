@@ -9,10 +9,10 @@ from mnasfpn.models.data.coco import read_coco
 from mnasfpn.models.data.images import load_image, normalise
 from mnasfpn.models.detector import Backbone
 from mnasfpn.models.genotype import Block
-from mnasfpn.models.graph.weights import check_weights, random_weights
+from mnasfpn.models.graph.parts import without_backbone
+from mnasfpn.models.graph.weights import balanced_weights, check_weights, random_weights
 from mnasfpn.models.networks.torch_network import TorchGraph, to_nchw
 from mnasfpn.search.proxy.preparation import prepare_proxy
-from mnasfpn.search.proxy.task import balanced_weights, without_backbone
 from mnasfpn.tests.search.proxy.tiny_proxy import GENOTYPE, SETTINGS
 
 WITHOUT_C3 = replace(
@@ -49,8 +49,8 @@ def test_the_result_is_a_whole_detector_and_its_weights(task, dataset):
         layer.name: task._validate.maps[layer.name].permute(0, 3, 1, 2) for layer in head.inputs
     }
     with torch.no_grad():
-        whole = TorchGraph(graph, result.weights)({"image": to_nchw(images)})
-        parts = TorchGraph(head, result.weights)(features)
+        whole = TorchGraph(graph, result.weights).eval()({"image": to_nchw(images)})
+        parts = TorchGraph(head, result.weights).eval()(features)
     torch.testing.assert_close(
         parts["predictor/scores"], whole["predictor/scores"], atol=1e-5, rtol=1e-4
     )
