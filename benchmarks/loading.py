@@ -123,8 +123,8 @@ def main(data: Path, out: Path, as_json: bool) -> dict[str, object]:
         "",
         f"{len(split)} images of {split.examples[0].size[1]} x {split.examples[0].size[0]} pixels "
         f"and {np.mean([len(e.boxes) for e in split.examples]):.1f} boxes, at {SIZE} pixels and "
-        f"19,125 anchors; {platform.machine()}, one of {os.cpu_count()} cores, processor time, median of "
-        f"{ROUNDS} rounds in turns.",
+        f"19,125 anchors; {platform.machine()}, one of {os.cpu_count()} cores, processor time, "
+        f"median of {ROUNDS} rounds in turns.",
         "",
         "| way | images a second a core | ms an image | slowest and fastest round |",
         "|---|---|---|---|",

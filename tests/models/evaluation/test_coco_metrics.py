@@ -111,7 +111,7 @@ def test_evaluation_is_pycocotools_own_of_the_file(odd):
     from pycocotools.cocoeval import COCOeval
 
     path, data, found = odd
-    ids = {label: number for label, number in zip((1, 2, 3), (0, 3, 90), strict=True)}
+    ids = {1: 0, 2: 3, 3: 90}
     rows = []
     for image, detections in found.items():
         scaled = detections.boxes * [150, 200, 150, 200]

@@ -22,7 +22,7 @@ data = read_coco(write_digits(sys.argv[1], settings), "train")
 AFTER = """
 import torch
 from mnasfpn.models.networks.torch_network import TorchGraph, to_nchw
-found = [keras.ops.convert_to_numpy(value) for value in model(images, training=False)]
+found = [keras.ops.convert_to_numpy(value) for value in model([images], training=False)]
 with torch.no_grad():
     outputs = TorchGraph(graph, weights).eval()({"image": to_nchw(np.ascontiguousarray(images))})
 for name, value in zip(graph.outputs, found, strict=True):
