@@ -60,7 +60,7 @@ class Genotype:
         channels: C of every cell input, output and generated feature.
         repeats: number of cells.
         blocks: internal blocks, then the four output blocks.
-        sdo: size-dependent ordering: down-sample before the 1x1 convolution (paper section 3.1).
+        sdo: size-dependent ordering: down-sample before the 1x1 convolution (paper section 3.2).
         cell_residual: add each cell input to the output of its level where shapes agree.
 
     Raises:

@@ -15,7 +15,7 @@ from .detector_task import scorer
 from .frontier import PAPER_LATENCIES_MS, FrontierRow, best_at, even_budgets, frontier, rows
 from .study import Study, Trial
 
-PAPER_REPEATS = (3, 4, 5)  # section 4.1: each of the best models with so many cells
+PAPER_REPEATS = (3, 4, 5)  # section 4.2: each of the best models with so many cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ def finalists(
     budgets_ms: Sequence[float] = PAPER_LATENCIES_MS,
     repeats: Sequence[int] = PAPER_REPEATS,
 ) -> list[Finalist]:
-    """The best model at each latency, each with different numbers of cells (paper section 4.1).
+    """The best model at each latency, each with different numbers of cells (paper section 4.2).
 
     The latencies are those of the search, with the search's repeats; with other repeats a cell
     takes another time, which is estimated anew. A model that is best at several is there once.

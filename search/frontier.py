@@ -12,7 +12,7 @@ from .pareto import non_dominated
 from .scoring import Score
 from .study import Trial
 
-# Paper section 4.1: the best models are taken at these simulated latencies.
+# Paper section 4.2: the best models are taken at these simulated latencies.
 PAPER_LATENCIES_MS = (166.0, 173.0, 180.0)
 
 

@@ -1,4 +1,4 @@
-"""What a search maximises: mAP x LAT^w (paper section 3.2)."""
+"""What a search maximises: mAP x LAT^w (paper section 3.3)."""
 
 from __future__ import annotations
 

@@ -158,4 +158,7 @@ def _print(run: TrainingRun) -> None:
             f"kept: the weights of step {best.step}, validation AP {best.map:.4f}, AP50 "
             f"{best.map50:.4f}; the last ones had AP {run.validated[-1].map:.4f}"
         )
-    say(f"next: mnasfpn evaluate {run.folder} --data ...")
+    say(
+        f"next: mnasfpn evaluate {run.folder} --data ...; what was trained, with its "
+        f"{run.detector.classes} classes: mnasfpn estimate {run.folder}/detector.json --profile ..."
+    )

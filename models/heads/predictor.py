@@ -1,4 +1,4 @@
-"""The weight-shared box and class predictor on top of a feature pyramid (paper section 4.1)."""
+"""The weight-shared box and class predictor on top of a feature pyramid (paper section 4.4)."""
 
 from __future__ import annotations
 
