@@ -80,8 +80,8 @@ def train(
     from ...models.training.compute import Compute
     from ...models.training.pretrained_backbones import initial_weights
     from ...models.training.recipes import recipe as recipe_named
-    from ...models.training.train import ValidationPlan
     from ...models.training.train import train as train_detector
+    from ...models.training.training_job import ValidationPlan
     from ..datasets import part_of
 
     quiet = as_json or os.environ.get("RANK", "0") != "0"

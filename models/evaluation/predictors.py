@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidInput, InvalidModelFile
 from ..arrays import Floats
+from ..detector import Detector
+from ..graph.weights import Weights
 from ..tflite.interpreter_process import InterpreterProcess, TensorDetails
 from ..training.run_folder import TrainingRun, is_run, load_run
 
 if TYPE_CHECKING:
     import keras
+    import torch
 
 BATCH = 16
 
@@ -80,9 +83,28 @@ def keras_predictor(model: keras.Model) -> Predictor:
 
 def run_predictor(run: TrainingRun) -> Predictor:
     """A finished training."""
-    from .torch_predictor import detector_predictor
-
     return detector_predictor(run.detector, run.weights)
+
+
+def detector_predictor(
+    detector: Detector, weights: Weights, device: torch.device | None = None
+) -> Predictor:
+    """Images to codes and scores; the network as it is shipped, batch norm at its averages."""
+    import torch
+
+    from ..networks.torch_network import TorchGraph, to_nchw
+
+    graph = detector.graph()
+    boxes, scores = graph.outputs
+    network = TorchGraph(graph, weights).eval().to(device or torch.device("cpu"))
+    where = next(network.parameters()).device
+
+    def predict(images: Floats) -> tuple[Floats, Floats]:
+        with torch.inference_mode():
+            found = network({"image": to_nchw(np.ascontiguousarray(images)).to(where)})
+        return found[boxes].cpu().numpy(), found[scores].cpu().numpy()
+
+    return Predictor(detector.input_size, graph[boxes].shape[1], graph[scores].shape[2], predict)
 
 
 def tflite_predictor(

@@ -28,8 +28,9 @@ from mnasfpn.models.networks.torch_network import TorchGraph
 from mnasfpn.models.training.compute import Compute
 from mnasfpn.models.training.recipes import Recipe
 from mnasfpn.models.training.run_folder import load_run, load_weights
-from mnasfpn.models.training.train import ValidationPlan, train, training_graph, warm_start
+from mnasfpn.models.training.train import train, training_graph, warm_start
 from mnasfpn.models.training.trainer import DetectionTask, Trainer
+from mnasfpn.models.training.training_job import ValidationPlan
 
 BLOCKS = (
     Block((1, 2), 3, expansion=16),
