@@ -9,6 +9,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import flexbuffers
 
 from ... import __version__
 from ..graph.attributes import Shape
@@ -60,6 +61,7 @@ TYPES: dict[str, int] = {
     "float32": schema.TensorType.FLOAT32,
     "int32": schema.TensorType.INT32,
     "int8": schema.TensorType.INT8,
+    "uint8": schema.TensorType.UINT8,
 }
 
 
@@ -70,7 +72,7 @@ class TfliteFile:
     _tensors: list[Any] = field(default_factory=list)
     _buffers: list[Any] = field(default_factory=lambda: [schema.BufferT()])  # 0 means no constant
     _operators: list[Any] = field(default_factory=list)
-    _codes: dict[tuple[int, int], int] = field(default_factory=dict)
+    _codes: dict[tuple[int | str, int], int] = field(default_factory=dict)
     _constants: dict[object, int] = field(default_factory=dict)
 
     def tensor(
@@ -122,15 +124,31 @@ class TfliteFile:
         self, code: int, version: int, options: Any, inputs: list[int], output: int
     ) -> None:
         """Add a builtin operator; ``options`` is an object of its generated class, or None."""
-        index = self._codes.setdefault((code, version), len(self._codes))
         kind = type(options).__name__.removesuffix("T")
+        self._operator(
+            (code, version),
+            inputs,
+            [output],
+            builtinOptionsType=0 if options is None else getattr(schema.BuiltinOptions, kind),
+            builtinOptions=options,
+        )
+
+    def custom(
+        self, name: str, options: Mapping[str, Any], inputs: list[int], outputs: list[int]
+    ) -> None:
+        """Add a custom operator; its options are written as a flexbuffer."""
+        packed = np.frombuffer(bytes(flexbuffers.Dumps(dict(options))), np.uint8)
+        self._operator((name, 1), inputs, outputs, customOptions=packed)
+
+    def _operator(
+        self, code: tuple[int | str, int], inputs: list[int], outputs: list[int], **options: Any
+    ) -> None:
         self._operators.append(
             schema.OperatorT(
-                opcodeIndex=index,
+                opcodeIndex=self._codes.setdefault(code, len(self._codes)),
                 inputs=np.array(inputs, np.int32),
-                outputs=np.array([output], np.int32),
-                builtinOptionsType=0 if options is None else getattr(schema.BuiltinOptions, kind),
-                builtinOptions=options,
+                outputs=np.array(outputs, np.int32),
+                **options,
             )
         )
 
@@ -148,11 +166,7 @@ class TfliteFile:
             outputs=[schema.TensorMapT(name, index) for name, index in outputs.items()],
             signatureKey=SIGNATURE,
         )
-        # Runtimes from before 2020 read the code from a field of one byte.
-        codes = [
-            schema.OperatorCodeT(min(code, 127), None, version, code)
-            for code, version in self._codes
-        ]
+        codes = [_operator_code(code, version) for code, version in self._codes]
         model = schema.ModelT(
             version=SCHEMA_VERSION,
             operatorCodes=codes,
@@ -166,3 +180,12 @@ class TfliteFile:
         builder = flatbuffers.Builder(constants + overhead)
         builder.Finish(model.Pack(builder), IDENTIFIER)
         return bytes(builder.Output())
+
+
+def _operator_code(code: int | str, version: int) -> Any:
+    """Of a builtin, or of a custom operator by its name."""
+    if isinstance(code, str):
+        custom = schema.BuiltinOperator.CUSTOM
+        return schema.OperatorCodeT(custom, code, version, custom)
+    # Runtimes from before 2020 read the code from a field of one byte.
+    return schema.OperatorCodeT(min(code, 127), None, version, code)
