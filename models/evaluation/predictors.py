@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,10 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidInput, InvalidModelFile
 from ..arrays import Floats
+from ..detection.anchors import anchors_for
+from ..detection.suppression import Detections, NmsSettings, detect
+from ..export.metadata import read_labels, read_metadata
+from ..tflite.flatbuffer import DamagedBuffer
 from ..training.run_folder import TrainingRun, is_run, load_run
 
 if TYPE_CHECKING:
@@ -39,8 +44,48 @@ class Predictor:
     batch_size: int = BATCH
 
 
+@dataclass(frozen=True)
+class Finder:
+    """Anything that maps images to detections.
+
+    Args:
+        input_size: pixels of the square input.
+        classes: without background.
+        find: images [B, S, S, 3] in [-1, 1] to the detections of each.
+        batch_size: most images at a time.
+    """
+
+    input_size: int
+    classes: int
+    find: Callable[[Floats], list[Detections]]
+    batch_size: int = BATCH
+
+
+def finder(predictor: Predictor, settings: NmsSettings | None = None) -> Finder:
+    """A predictor with COCO's usual suppression behind it."""
+    anchors = anchors_for(predictor.input_size, predictor.boxes)
+
+    def find(images: Floats) -> list[Detections]:
+        predicted = zip(*predictor.predict(images), strict=True)
+        return [detect(codes, scores, anchors, settings) for codes, scores in predicted]
+
+    return Finder(predictor.input_size, predictor.slots - 1, find, predictor.batch_size)
+
+
+def finder_of(model: Path) -> Finder:
+    """Of the folder of a finished training, or of an exported file of either form.
+
+    Raises:
+        InvalidInput, InvalidModelFile: as :func:`predictor_of`.
+    """
+    if model.suffix == ".tflite" and model.is_file():
+        with contextlib.suppress(InvalidModelFile):
+            return tflite_finder(model)
+    return finder(predictor_of(model))
+
+
 def predictor_of(model: Path) -> Predictor:
-    """Of the folder of a finished training, or of an exported file.
+    """Of the folder of a finished training, or of an exported file of the raw form.
 
     Raises:
         InvalidInput: it is neither.
@@ -81,13 +126,73 @@ def run_predictor(run: TrainingRun) -> Predictor:
 
 
 def tflite_predictor(model: bytes | str | os.PathLike[str], threads: int = 1) -> Predictor:
-    """A .tflite file with outputs boxes [1, N, 4], scores [1, N, slots], in ai-edge-litert.
+    """A .tflite file with outputs boxes [1, N, 4], scores [1, N, classes], in ai-edge-litert.
 
+    Files without metadata are those of 0.1.0, whose scores have a column for the background.
     Integer inputs and outputs are quantised and dequantised here, as an application would.
 
     Raises:
         InvalidModelFile: no TensorFlow Lite file, or another input or outputs.
     """
+    name, content, file = _opened(model, threads)
+    if not _is_detector(file.shapes):
+        raise InvalidModelFile(
+            f"{name}: has inputs and outputs of shapes {file.shapes}; "
+            "expected an image [1, S, S, 3], boxes [1, N, 4] and scores [1, N, classes]"
+        )
+    try:
+        added = int(read_metadata(content) is not None)
+    except DamagedBuffer as error:
+        raise InvalidModelFile(f"{name}: its metadata is damaged: {error}") from None
+
+    def predict(images: Floats) -> tuple[Floats, Floats]:
+        codes, scores = file.run(images)
+        return codes, np.pad(scores, ((0, 0), (0, 0), (added, 0)))
+
+    (_, size, _, _), (_, boxes, _), (_, _, columns) = file.shapes
+    return Predictor(size, boxes, columns + added, predict, batch_size=1)
+
+
+def _is_detector(shapes: tuple[tuple[int, ...], ...]) -> bool:
+    if [len(shape) for shape in shapes] != [4, 3, 3]:
+        return False
+    image, boxes, scores = shapes
+    return image[1] == image[2] and image[3] == 3 and boxes[2] == 4 and boxes[1] == scores[1]
+
+
+def tflite_finder(model: bytes | str | os.PathLike[str], threads: int = 1) -> Finder:
+    """A .tflite file that ends in TFLite_Detection_PostProcess, in ai-edge-litert.
+
+    Raises:
+        InvalidModelFile: no TensorFlow Lite file, or another input or outputs.
+    """
+    name, content, file = _opened(model, threads)
+    if [len(shape) for shape in file.shapes] != [4, 3, 2, 2, 1]:
+        raise InvalidModelFile(
+            f"{name}: has inputs and outputs of shapes {file.shapes}; expected an image "
+            "[1, S, S, 3], locations [1, K, 4], classes [1, K], scores [1, K] and a count [1]"
+        )
+
+    def find(images: Floats) -> list[Detections]:
+        (boxes,), (classes,), (scores,), (count,) = file.run(images)
+        kept = slice(int(count))
+        return [Detections(boxes[kept], scores[kept], classes[kept].astype(np.int64) + 1)]
+
+    return Finder(file.shapes[0][1], len(read_labels(content)), find, batch_size=1)
+
+
+@dataclass(frozen=True)
+class _OpenFile:
+    """A file in an interpreter: shapes of its input and outputs, and what computes them."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    run: Callable[[Floats], list[Floats]]
+
+
+def _opened(
+    model: bytes | str | os.PathLike[str], threads: int
+) -> tuple[str, bytes, _OpenFile]:
+    """(what to call it, its bytes, the file)."""
     from ai_edge_litert.interpreter import Interpreter
 
     name = "the model" if isinstance(model, bytes) else str(model)
@@ -100,29 +205,16 @@ def tflite_predictor(model: bytes | str | os.PathLike[str], threads: int = 1) ->
             f"{name}: cannot be run as a TensorFlow Lite file: {error}"
         ) from None
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    shapes = [tuple(details["shape"]) for details in (*inputs, *outputs)]
-    if not _is_detector(shapes):
-        raise InvalidModelFile(
-            f"{name}: has inputs and outputs of shapes {[tuple(map(int, s)) for s in shapes]}; "
-            "expected an image [1, S, S, 3], boxes [1, N, 4] and scores [1, N, classes + 1]"
-        )
+    shapes = tuple(
+        tuple(int(extent) for extent in details["shape"]) for details in (*inputs, *outputs)
+    )
 
-    def predict(images: Floats) -> tuple[Floats, Floats]:
+    def run(images: Floats) -> list[Floats]:
         interpreter.set_tensor(inputs[0]["index"], _quantise(images, inputs[0]))
         interpreter.invoke()
-        codes, scores = (
-            _dequantise(interpreter.get_tensor(details["index"]), details) for details in outputs
-        )
-        return codes, scores
+        return [_dequantise(interpreter.get_tensor(each["index"]), each) for each in outputs]
 
-    return Predictor(int(shapes[0][1]), int(shapes[1][1]), int(shapes[2][2]), predict, batch_size=1)
-
-
-def _is_detector(shapes: list[tuple[int, ...]]) -> bool:
-    if [len(shape) for shape in shapes] != [4, 3, 3]:
-        return False
-    image, boxes, scores = shapes
-    return image[1] == image[2] and image[3] == 3 and boxes[2] == 4 and boxes[1] == scores[1]
+    return name, content, _OpenFile(shapes, run)
 
 
 def _quantise(values: Floats, details: dict[str, Any]) -> NDArray[Any]:
