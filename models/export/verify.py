@@ -212,9 +212,9 @@ def compare(
 
 
 def _average_precision(held_out: HeldOut, *found: list[Detections]) -> Precisions | None:
-    """Of the network, the network as the client sees it, and the file."""
+    """Of the network, the network as the client sees it, and the file; None without truth."""
     split = held_out.split
-    if split is None:
+    if split is None or not any(len(example.boxes) for example in split.examples):
         return None
     trained, before, after = (
         mean_precision(
