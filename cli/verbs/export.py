@@ -33,7 +33,7 @@ CALIBRATED_ON = "train"
 @options.count("--count", 32, "Images of it to judge on; and of 'train' to calibrate int8 on.")
 @options.number("--max-ap-drop", 0.02, "Average precision that the file may lose.", least=0)
 @click.option("--profile", help="A device's, for the latency that it predicts.")
-@click.option("--out", type=options.FILE, required=True, help="A name that ends in .tflite.")
+@options.output("--out", "A name that ends in .tflite.")
 @options.seed
 def export(
     model: str,
@@ -150,7 +150,6 @@ def _predict(name: str) -> Predict:
     """A profile's latency of a network; None where the profile does not know its arithmetic."""
     from ...errors import NotCovered
     from ...latency.estimate.estimate import Estimator
-    from ...latency.kernels.execution import execution_plan
     from ...latency.profiles import open_profile
     from ...models.export.description import Latency
     from ...models.graph.graph import Graph
@@ -162,8 +161,7 @@ def _predict(name: str) -> Predict:
             value = estimator.estimate(graph)
         except NotCovered:
             return None
-        partitions = len(execution_plan(graph).delegate_partitions)
-        return Latency(name, value.latency_ms, value.low_ms, value.high_ms, partitions)
+        return Latency(name, value.latency_ms, value.low_ms, value.high_ms)
 
     return predict
 
@@ -174,7 +172,8 @@ def _print(out: Path, report: ExportReport, split: str | None) -> None:
     custom = f" and {', '.join(report.custom_operators)}" if report.custom_operators else ""
     where = f"images of {split!r}" if split else "sample photographs"
     say(
-        f"{out}: {report.size_bytes / 1e6:.2f} MB, {operators} builtin operators{custom}\n"
+        f"{out}: {report.size_bytes / 1e6:.2f} MB, {operators} builtin operators{custom} in "
+        f"{report.partitions} delegate partitions\n"
         f"compared with the trained network on {found.images} {where}: scores differ by at most "
         f"{found.max_score_difference:.2g}, box codes by {found.max_code_difference:.2g}"
     )
@@ -196,5 +195,5 @@ def _print(out: Path, report: ExportReport, split: str | None) -> None:
     if (latency := report.latency) is not None:
         say(
             f"  {latency.profile}: {latency.milliseconds:.2f} ms ({latency.low:.2f} to "
-            f"{latency.high:.2f} ms), {latency.partitions} delegate partitions"
+            f"{latency.high:.2f} ms)"
         )

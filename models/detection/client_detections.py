@@ -1,8 +1,7 @@
 """What an application gets to see: the detections that each client makes of a file's outputs.
 
 Our own evaluation (:func:`.suppression.detect`) is COCO's usual one. Clients suppress otherwise, so
-a file's average precision depends on who runs it. Boxes are not cut to the image, as theirs are
-not.
+a file's average precision depends on who runs it. None of them cuts boxes to the image.
 """
 
 from __future__ import annotations
@@ -58,6 +57,21 @@ def by_mediapipe(
     kept = greedy(boxes, one_class, settings.iou, settings.total, settings.total)
     labels = scores[rows[kept], 1:].argmax(axis=1) + 1
     return Detections(boxes[kept], best[rows[kept]], labels)
+
+
+def in_pixels(detections: Detections, size: tuple[int, int]) -> Detections:
+    """What MediaPipe's applications are given: whole pixels of an image of (height, width).
+
+    A box that begins outside the image is moved into it, and not made smaller.
+
+    Source: mediapipe/calculators/util/detection_transformation_calculator.cc.
+    """
+    image = np.array(size, np.float32)
+    low, high = detections.boxes[:, :2], detections.boxes[:, 2:]
+    start, extent = (
+        np.clip(np.trunc(sides * image), 0, image) / image for sides in (low, high - low)
+    )
+    return replace(detections, boxes=np.concatenate([start, start + extent], axis=1))
 
 
 def counterparts_missing(

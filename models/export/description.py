@@ -84,18 +84,12 @@ class TrainingData:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Of the network on a device, without the suppression inside a file.
-
-    Args:
-        profile: the device's.
-        partitions: pieces into which the delegate's part of the network falls.
-    """
+    """Of the network on the device of a profile, without the suppression inside a file."""
 
     profile: str
     milliseconds: float
     low: float
     high: float
-    partitions: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,12 @@ from ..tflite.reader import read_tflite
 from ..tflite.writer import write_tflite
 from .convert import Precision, convert, raw_model, sign
 from .description import Latency, TrainingData, describe
-from .file_facts import OutputQuantisation, list_operators, output_quantisation
+from .file_facts import (
+    OutputQuantisation,
+    delegate_partitions,
+    list_operators,
+    output_quantisation,
+)
 from .held_out import HeldOut
 from .metadata import Form, add_metadata, with_labels
 from .post_process import POST_PROCESS, add_post_process
@@ -83,6 +88,7 @@ class ExportReport:
         file: name of the .tflite file.
         size_bytes: of the file.
         operators: builtin operator -> how often it occurs.
+        partitions: pieces into which XNNPACK's part of the file falls on this PC.
         custom_operators: others; only TFLite_Detection_PostProcess, in the form ``nms``.
         quantisation: of the last tensors that hold the raw outputs before they become float.
         comparison: with the trained network, on held-out images.
@@ -97,6 +103,7 @@ class ExportReport:
     size_bytes: int
     operators: dict[str, int]
     custom_operators: tuple[str, ...]
+    partitions: int
     quantisation: tuple[OutputQuantisation, ...]
     comparison: Comparison
     noisiest: tuple[TensorNoise, ...]
@@ -154,6 +161,7 @@ def export(
         size_bytes=len(content),
         operators=operators,
         custom_operators=custom,
+        partitions=delegate_partitions(content),
         quantisation=output_quantisation(raw),
         comparison=comparison,
         noisiest=_noisiest(shipment, raw, held_out),

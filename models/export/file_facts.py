@@ -35,6 +35,16 @@ def list_operators(content: bytes) -> tuple[dict[str, int], tuple[str, ...]]:
     return dict(sorted(builtin.items())), tuple(sorted(set(custom)))
 
 
+def delegate_partitions(content: bytes) -> int:
+    """Into how many pieces XNNPACK's part of a file falls on this PC."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    interpreter.allocate_tensors()
+    # The only place where the runtime says it.
+    return sum(each["op_name"] == "DELEGATE" for each in interpreter._get_ops_details())
+
+
 def output_quantisation(content: bytes) -> tuple[OutputQuantisation, ...]:
     """Of a raw file; looks behind the DEQUANTIZE that ends an integer model."""
     from ai_edge_litert import schema_py_generated as schema

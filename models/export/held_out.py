@@ -29,6 +29,13 @@ class HeldOut:
     def __len__(self) -> int:
         return len(self.split or ()) if self.photographs is None else len(self.photographs)
 
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of the images before they were resized."""
+        if self.split is None:
+            return ((self.size, self.size),) * len(self)
+        return tuple(example.size for example in self.split.examples)
+
     def __iter__(self) -> Iterator[Floats]:
         """[1, S, S, 3] in [-1, 1]."""
         if self.photographs is not None:

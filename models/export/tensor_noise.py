@@ -14,7 +14,7 @@ from ..arrays import Floats
 
 SHOWN = 5
 #: What Keras and the converter put around a layer's name, other numbers each time.
-_SCOPE, _NUMBER = re.compile(r"^functional(_\d+)?/"), re.compile(r"_\d+(?=/|$)")
+_SCOPE, _NUMBER = re.compile(r"^functional(_\d+)*/"), re.compile(r"(_\d+)+(?=/|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,13 @@ class _Tensors:
         )
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]["index"]
-        details = self._interpreter.get_tensor_details()
-        self._made = {_layer(each["name"]): each for each in details if self._is_made(each)}
-
-    def _is_made(self, details: dict[str, Any]) -> bool:
-        """Float or quantised as a whole, and with room: constants of weights are left out."""
-        scales = details["quantization_parameters"]["scales"]
-        return len(details["shape"]) > 2 and details["shape"][0] == 1 and (
-            details["dtype"] == np.float32 or (len(scales) == 1 and details["dtype"] == np.int8)
-        )
+        operators = self._interpreter._get_ops_details()
+        computed = {int(index) for each in operators for index in each["outputs"]}
+        self._made = {
+            _layer(each["name"]): each
+            for each in self._interpreter.get_tensor_details()
+            if each["index"] in computed and each["dtype"] in (np.float32, np.int8)
+        }
 
     def run(self, image: Floats) -> dict[str, Floats]:
         self._interpreter.set_tensor(self._input, image)

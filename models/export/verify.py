@@ -7,7 +7,6 @@ whose outputs hardly differ from anchor to anchor agrees with anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +16,12 @@ from ...progress import Progress, silent
 from ..arrays import AnyFloats, Floats
 from ..detection.anchors import anchors_for
 from ..detection.box_coding import clip, decode
-from ..detection.client_detections import by_mediapipe, counterparts_missing, post_processed
+from ..detection.client_detections import (
+    by_mediapipe,
+    counterparts_missing,
+    in_pixels,
+    post_processed,
+)
 from ..detection.suppression import Detections, detect
 from ..evaluation.coco_metrics import mean_precision
 from ..evaluation.predictors import Predictor, tflite_finder, tflite_predictor
@@ -172,19 +176,24 @@ def compare(
     """
     exported = tflite_predictor(raw)
     inside = tflite_finder(content) if form == "nms" else None
-    client: Callable[..., Detections] = by_mediapipe if inside is None else post_processed
     anchors = anchors_for(exported.input_size, exported.boxes)
     differences, suppressed_otherwise = _Differences(), 0
     trained, before, after = [], [], []
-    for image in held_out:
+    for image, size in zip(held_out, held_out.sizes, strict=True):
+
+        def client(codes: AnyFloats, scores: AnyFloats, size: tuple[int, int] = size) -> Detections:
+            if inside is not None:
+                return post_processed(codes, scores, anchors)
+            return in_pixels(by_mediapipe(codes, scores, anchors), size)
+
         expected, found = (
             tuple(array[0] for array in predictor.predict(image))
             for predictor in (original, exported)
         )
         differences.add(expected, found, anchors)
         trained.append(detect(*expected, anchors))
-        before.append(client(*expected, anchors))
-        after.append(client(*found, anchors))
+        before.append(client(*expected))
+        after.append(client(*found))
         if inside is not None:
             (detections,) = inside.find(image)
             missing = counterparts_missing(detections, after[-1], SAME_BOX, SAME_SCORE)

@@ -10,6 +10,7 @@ from mnasfpn.models.detection.client_detections import (
     by_mediapipe,
     counterparts_missing,
     cut,
+    in_pixels,
     post_processed,
 )
 from mnasfpn.models.detection.suppression import Detections, NmsSettings
@@ -81,3 +82,12 @@ def test_missing_counterparts_are_named():
     assert counterparts_missing(detections(0.9, 0.75, 0.7), expected, 0.1, 0.01) == (1,)
     assert counterparts_missing(detections(0.9, 0.8, 0.7, 0.6), expected, 0.1, 0.01) == (3,)
     assert cut(expected, 0.8, 1).scores.tolist() == [pytest.approx(0.9)]
+
+
+def test_mediapipe_moves_boxes_into_the_image():
+    boxes = np.float32([[-0.1, 0.25, 0.3, 0.55], [0.5, -0.2, 1.9, 0.5]])
+    given = Detections(boxes, np.float32([0.9, 0.8]), np.array([1, 2]))
+    found = in_pixels(given, (10, 100))
+    expected = [[0, 0.25, 0.4, 0.55], [0.5, 0, 1.5, 0.7]]
+    np.testing.assert_allclose(found.boxes, expected, atol=0.011)
+    np.testing.assert_allclose(found.boxes * [10, 100, 10, 100] % 1, 0, atol=1e-4)
