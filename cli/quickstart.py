@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from ..models.export.convert import Precision
 
 EXPORT_IMAGES = 32
+QUICK_AP_DROP = 0.1  # so small a detector, trained for so short, loses more to int8
 SHIPPED: tuple[Precision, ...] = ("float32", "int8")
 DIGIT_CLASSES = 10
 
@@ -224,10 +225,10 @@ def _ship(
 ) -> list[_File]:
     """Train the winner on the task, export it; and its full-size detector as a benchmark file."""
     from ..models.data.coco import read_coco
-    from ..models.evaluation.evaluate import evaluate
-    from ..models.evaluation.predictors import tflite_predictor
-    from ..models.export.convert import sample_images
-    from ..models.export.export import export
+    from ..models.export.description import training_data
+    from ..models.export.export import Shipment, export
+    from ..models.export.held_out import HeldOut, calibration_images
+    from ..models.export.shipped_graph import shipped_graph
     from ..models.tflite.reader import read_tflite
     from ..models.tflite.writer import write_tflite
     from ..models.training.run_folder import load_weights
@@ -247,27 +248,31 @@ def _ship(
             progress=report,
         )
     files = []
-    images = sample_images(train_split, small.input_size, EXPORT_IMAGES, seed)
+    images = calibration_images(train_split, small.input_size, EXPORT_IMAGES, seed)
+    held_out = HeldOut(small.input_size, val_split)
     with progress("5/6 export        ", quiet=quiet) as report:
         for done, precision in enumerate(SHIPPED, start=1):
             path = folder.model(f"winner-{precision}")
-            result = export(small, run.weights, path, images, precision)
-            score = evaluate(tflite_predictor(path), val_split).map
+            shipment = Shipment(
+                small, run.weights, val_split.classes, precision, "raw", training_data(run)
+            )
+            comparison = export(shipment, path, held_out, images, QUICK_AP_DROP).comparison
+            precisions = comparison.average_precision
             files.append(
                 _File(
                     path,
                     f"winner, trained on {task.task} at {small.input_size} px, {precision}",
                     read_tflite(path) if precision == "float32" else None,
-                    result.max_score_difference,
-                    score,
+                    comparison.max_score_difference,
+                    precisions.after if precisions else None,
                 )
             )
             report(done, len(SHIPPED), precision)
     whole = scorer(plan).whole(best.cell)
     what = f"winner as it would ship at {whole.input_size} px, random weights, for timing"
-    content = write_tflite(whole.graph())
-    path = write_atomically(folder.model("winner-full-size"), content)
-    return [*files, _File(path, what, whole.graph())]
+    graph = shipped_graph(whole)
+    path = write_atomically(folder.model("winner-full-size"), write_tflite(graph))
+    return [*files, _File(path, what, graph)]
 
 
 def _measure(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..errors import JobFailed
@@ -50,19 +50,32 @@ def write_atomically(path: str | os.PathLike[str], data: bytes | str) -> Path:
         JobFailed: the system refused (disk full, no permission, no such folder). The file that
             was there before, if any, is untouched and nothing partial is left behind.
     """
-    path = Path(path)
-    content = data.encode() if isinstance(data, str) else data
+    write_together({path: data})
+    return Path(path)
+
+
+def write_together(files: Mapping[str | os.PathLike[str], bytes | str]) -> None:
+    """Write files that belong together: none gets its name before all have their content.
+
+    Raises:
+        JobFailed: as :func:`write_atomically`.
+    """
+    contents = {
+        Path(path): data.encode() if isinstance(data, str) else data for path, data in files.items()
+    }
+    path = next(iter(contents))
     try:
-        with whole_or_nothing(path) as made:
-            with made.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            with contextlib.suppress(FileNotFoundError):
-                made.chmod(path.stat().st_mode & 0o777)
+        with contextlib.ExitStack() as named:
+            for path, content in contents.items():
+                made = named.enter_context(whole_or_nothing(path))
+                with made.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                with contextlib.suppress(FileNotFoundError):
+                    made.chmod(path.stat().st_mode & 0o777)
     except OSError as error:
         raise JobFailed(
-            f"could not write {path} ({len(content):,} bytes): {error.strerror}; "
+            f"could not write {path} ({len(contents[path]):,} bytes): {error.strerror}; "
             "free some space or choose a folder that exists and can be written, then try again"
         ) from error
-    return path

@@ -36,21 +36,21 @@ def evaluate(
 ) -> Any:
     """COCO mAP of a training run or of a .tflite.
 
-    MODEL is the folder of a finished training, or an exported file. Classes of a run and of the
-    data are matched by name.
+    MODEL is the folder of a finished training, or an exported file of either form. Classes of a
+    run and of the data are matched by name.
     """
     from ...models.data.coco import read_coco
-    from ...models.evaluation.evaluate import evaluate as evaluate_predictor
-    from ...models.evaluation.predictors import predictor_of
+    from ...models.evaluation.evaluate import evaluate as evaluate_finder
+    from ...models.evaluation.predictors import finder_of
     from ...models.training.run_folder import is_run, load_settings
     from ..datasets import part_of
 
     with progress("evaluating", quiet=as_json) as report:
-        predictor = predictor_of(model, signature)
+        finder = finder_of(model, signature)
         classes = load_settings(model).classes if is_run(model) else None
         where = part_of(split, data, train_json, val_json, images)
         examples = read_coco(where, split, classes, skip_bad=skip_bad, progress=report)
-        precision = evaluate_predictor(predictor, examples, progress=report, metrics=metrics)
+        precision = evaluate_finder(finder, examples, progress=report, metrics=metrics)
     if not as_json:
         say(str(examples))
         for line in examples.findings.lines("left out"):

@@ -80,7 +80,7 @@ def detect(
         index, labels, boxes = index[seen], labels[seen], boxes[seen]
         considered = _among_best_of_class(labels, settings.candidates)
         index, labels, boxes = index[considered], labels[considered], boxes[considered]
-        kept = _greedy(boxes, labels, settings.iou, settings.per_class, settings.total)
+        kept = greedy(boxes, labels, settings.iou, settings.per_class, settings.total)
         if everything or least <= settings.score or len(kept) == settings.total:
             index, labels = index[kept], labels[kept]
             return Detections(boxes[kept], scores[index, labels], labels)
@@ -110,7 +110,7 @@ def _among_best_of_class(labels: Indices, most: int) -> Indices:
     return np.flatnonzero(rank < most)
 
 
-def _greedy(
+def greedy(
     boxes: AnyFloats, labels: Indices, iou_threshold: float, per_class: int, total: int
 ) -> Indices:
     """Positions kept of boxes that are sorted by falling score."""
@@ -138,4 +138,4 @@ def nms(boxes: AnyFloats, scores: AnyFloats, iou_threshold: float, most: int) ->
     """
     order = np.argsort(-scores, kind="stable")
     one_class = np.zeros(len(order), np.int64)
-    return np.asarray(order[_greedy(boxes[order], one_class, iou_threshold, most, most)])
+    return np.asarray(order[greedy(boxes[order], one_class, iou_threshold, most, most)])

@@ -10,14 +10,13 @@ from ...errors import InvalidInput
 from ...progress import Progress, silent
 from ..data.coco import CocoSplit, Example
 from ..data.images import load_image, normalise
-from ..detection.anchors import anchors_for
-from ..detection.suppression import NmsSettings, detect
+from ..detection.suppression import Detections, NmsSettings
 from .coco_metrics import Backend, MeanPrecision, mean_precision
-from .predictors import Predictor
+from .predictors import Finder, Predictor, finder
 
 
 def evaluate(
-    predictor: Predictor,
+    model: Predictor | Finder,
     data: CocoSplit,
     settings: NmsSettings | None = None,
     progress: Progress = silent,
@@ -26,24 +25,26 @@ def evaluate(
     """COCO's average precision: decode, class-wise NMS, COCO's metrics.
 
     Args:
+        model: of raw predictions; or of detections, whose suppression is its own.
         data: as many classes as the detector has.
+        settings: of the suppression of raw predictions.
         progress: called after every batch of images.
         metrics: who computes them.
 
     Raises:
         InvalidInput: the classes differ.
     """
-    if predictor.slots != len(data.classes) + 1:
+    finds = model if isinstance(model, Finder) else finder(model, settings)
+    if finds.classes != len(data.classes):
         raise InvalidInput(
-            f"the detector has {predictor.slots - 1} classes and the data {len(data.classes)}; "
+            f"the detector has {finds.classes} classes and the data {len(data.classes)}; "
             "evaluate it on the data that it was trained for"
         )
-    anchors = anchors_for(predictor.input_size, predictor.boxes)
-    found = {}
-    for examples in _chunks(data.examples, predictor.batch_size):
-        images = np.stack([normalise(load_image(e, predictor.input_size)) for e in examples])
-        for example, codes, scores in zip(examples, *predictor.predict(images), strict=True):
-            found[example.image_id] = detect(codes, scores, anchors, settings)
+    found: dict[int, Detections] = {}
+    for examples in _chunks(data.examples, finds.batch_size):
+        images = np.stack([normalise(load_image(e, finds.input_size)) for e in examples])
+        for example, detections in zip(examples, finds.find(images), strict=True):
+            found[example.image_id] = detections
         progress(len(found), len(data), "")
     return mean_precision(data, found, metrics)
 

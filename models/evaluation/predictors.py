@@ -1,7 +1,8 @@
-"""What maps images to raw predictions: a training run, a Keras model or a .tflite file."""
+"""What finds objects in images: a training run, a Keras model or a .tflite file of either form."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +14,12 @@ from numpy.typing import NDArray
 
 from ...errors import InvalidInput, InvalidModelFile
 from ..arrays import Floats
+from ..detection.anchors import anchors_for
+from ..detection.suppression import Detections, NmsSettings, detect
 from ..detector import Detector
+from ..export.metadata import read_labels, read_metadata
 from ..graph.weights import Weights
+from ..tflite.flatbuffer import DamagedBuffer
 from ..tflite.interpreter_process import InterpreterProcess, TensorDetails
 from ..training.run_folder import TrainingRun, is_run, load_run
 
@@ -43,8 +48,48 @@ class Predictor:
     batch_size: int = BATCH
 
 
+@dataclass(frozen=True)
+class Finder:
+    """Anything that maps images to detections.
+
+    Args:
+        input_size: pixels of the square input.
+        classes: without background.
+        find: images [B, S, S, 3] in [-1, 1] to the detections of each.
+        batch_size: most images at a time.
+    """
+
+    input_size: int
+    classes: int
+    find: Callable[[Floats], list[Detections]]
+    batch_size: int = BATCH
+
+
+def finder(predictor: Predictor, settings: NmsSettings | None = None) -> Finder:
+    """A predictor with COCO's usual suppression behind it."""
+    anchors = anchors_for(predictor.input_size, predictor.boxes)
+
+    def find(images: Floats) -> list[Detections]:
+        predicted = zip(*predictor.predict(images), strict=True)
+        return [detect(codes, scores, anchors, settings) for codes, scores in predicted]
+
+    return Finder(predictor.input_size, predictor.slots - 1, find, predictor.batch_size)
+
+
+def finder_of(model: Path, signature: str | None = None) -> Finder:
+    """Of the folder of a finished training, or of an exported file of either form.
+
+    Raises:
+        InvalidInput, InvalidModelFile: as :func:`predictor_of`.
+    """
+    if model.suffix == ".tflite" and model.is_file():
+        with contextlib.suppress(InvalidModelFile):
+            return tflite_finder(model, signature=signature)
+    return finder(predictor_of(model, signature))
+
+
 def predictor_of(model: Path, signature: str | None = None) -> Predictor:
-    """Of the folder of a finished training, or of an exported file, which may have a signature.
+    """Of the folder of a finished training, or of an exported file of the raw form.
 
     Raises:
         InvalidInput: it is neither, or a training with a signature.
@@ -110,9 +155,10 @@ def detector_predictor(
 def tflite_predictor(
     model: bytes | str | os.PathLike[str], threads: int = 1, signature: str | None = None
 ) -> Predictor:
-    """A .tflite file with outputs boxes [1, N, 4], scores [1, N, slots], in ai-edge-litert.
+    """A .tflite file with outputs boxes [1, N, 4], scores [1, N, classes], in ai-edge-litert.
 
     It runs in a process of its own: files that the runtime dies of are refused like others.
+    Files without metadata are those of 0.1.0, whose scores have a column for the background.
     Integer inputs and outputs are quantised and dequantised here, as an application would.
 
     Args:
@@ -122,29 +168,78 @@ def tflite_predictor(
         InvalidModelFile: no TensorFlow Lite file, one that the runtime does not survive, or another
             input or outputs.
     """
-    name = "the model" if isinstance(model, bytes) else str(model)
-    content = model if isinstance(model, bytes) else Path(model).read_bytes()
-    interpreter = InterpreterProcess(content, name, threads, signature)
-    shapes = [details.shape for details in (*interpreter.inputs, *interpreter.outputs)]
-    if not _is_detector(shapes):
+    name, content, file = _opened(model, threads, signature)
+    if not _is_detector(file.shapes):
         raise InvalidModelFile(
-            f"{name}: has inputs and outputs of shapes {shapes}; "
-            "expected an image [1, S, S, 3], boxes [1, N, 4] and scores [1, N, classes + 1]"
+            f"{name}: has inputs and outputs of shapes {file.shapes}; "
+            "expected an image [1, S, S, 3], boxes [1, N, 4] and scores [1, N, classes]"
         )
+    try:
+        added = int(read_metadata(content) is not None)
+    except DamagedBuffer as error:
+        raise InvalidModelFile(f"{name}: its metadata is damaged: {error}") from None
 
     def predict(images: Floats) -> tuple[Floats, Floats]:
-        found = interpreter.run(_quantise(images, interpreter.inputs[0]))
-        codes, scores = map(_dequantise, found, interpreter.outputs)
-        return codes, scores
+        codes, scores = file.run(images)
+        return codes, np.pad(scores, ((0, 0), (0, 0), (added, 0)))
 
-    return Predictor(shapes[0][1], shapes[1][1], shapes[2][2], predict, batch_size=1)
+    (_, size, _, _), (_, boxes, _), (_, _, columns) = file.shapes
+    return Predictor(size, boxes, columns + added, predict, batch_size=1)
 
 
-def _is_detector(shapes: list[tuple[int, ...]]) -> bool:
+def _is_detector(shapes: tuple[tuple[int, ...], ...]) -> bool:
     if [len(shape) for shape in shapes] != [4, 3, 3]:
         return False
     image, boxes, scores = shapes
     return image[1] == image[2] and image[3] == 3 and boxes[2] == 4 and boxes[1] == scores[1]
+
+
+def tflite_finder(
+    model: bytes | str | os.PathLike[str], threads: int = 1, signature: str | None = None
+) -> Finder:
+    """A .tflite file that ends in TFLite_Detection_PostProcess, in ai-edge-litert.
+
+    Raises:
+        InvalidModelFile: no TensorFlow Lite file, one that the runtime does not survive, or another
+            input or outputs.
+    """
+    name, content, file = _opened(model, threads, signature)
+    if [len(shape) for shape in file.shapes] != [4, 3, 2, 2, 1]:
+        raise InvalidModelFile(
+            f"{name}: has inputs and outputs of shapes {file.shapes}; expected an image "
+            "[1, S, S, 3], locations [1, K, 4], classes [1, K], scores [1, K] and a count [1]"
+        )
+
+    def find(images: Floats) -> list[Detections]:
+        (boxes,), (classes,), (scores,), (count,) = file.run(images)
+        kept = slice(int(count))
+        return [Detections(boxes[kept], scores[kept], classes[kept].astype(np.int64) + 1)]
+
+    return Finder(file.shapes[0][1], len(read_labels(content)), find, batch_size=1)
+
+
+@dataclass(frozen=True)
+class _OpenFile:
+    """A file in an interpreter: shapes of its input and outputs, and what computes them."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    run: Callable[[Floats], list[Floats]]
+
+
+def _opened(
+    model: bytes | str | os.PathLike[str], threads: int, signature: str | None
+) -> tuple[str, bytes, _OpenFile]:
+    """(what to call it, its bytes, the file)."""
+    name = "the model" if isinstance(model, bytes) else str(model)
+    content = model if isinstance(model, bytes) else Path(model).read_bytes()
+    interpreter = InterpreterProcess(content, name, threads, signature)
+    shapes = tuple(details.shape for details in (*interpreter.inputs, *interpreter.outputs))
+
+    def run(images: Floats) -> list[Floats]:
+        found = interpreter.run(_quantise(images, interpreter.inputs[0]))
+        return [*map(_dequantise, found, interpreter.outputs)]
+
+    return name, content, _OpenFile(shapes, run)
 
 
 def _quantise(values: Floats, details: TensorDetails) -> NDArray[Any]:

@@ -1,8 +1,8 @@
-"""A detector and its weights as a .tflite file, by TensorFlow's converter.
+"""A detector and its weights as the bytes of a .tflite file, in one of its precisions.
 
-The file holds the graph of :meth:`..detector.Detector.graph`: from the image to encoded boxes and
-sigmoid scores, before decoding and suppression. Only builtin operators: a network that
-needs others is an error, never a silent fallback.
+float32 and float16 come from the writer that also makes the files that are measured, without
+TensorFlow. Precisions with integers come from TensorFlow's converter, of the same graph. Only
+builtin operators: a network that needs others is an error, never a silent fallback.
 """
 
 from __future__ import annotations
@@ -15,63 +15,66 @@ import numpy as np
 
 from ...errors import InvalidInput, JobFailed
 from ..arrays import Floats
-from ..data.coco import CocoSplit
-from ..data.images import load_image, normalise
 from ..detector import Detector
+from ..graph.graph import Graph
 from ..graph.weights import Weights
 from ..networks.keras_network import build_keras
-from ..tflite.file import AlignedBuffer
-from ..tflite.schema import IDENTIFIER, SIGNATURE
+from ..tflite.model_object import unpack
+from ..tflite.schema import SIGNATURE
+from ..tflite.writer import write_tflite
+from .float16 import halve_weights
+from .shipped_graph import shipped_graph, shipped_weights
 
-Precision = Literal["float32", "float16", "int8"]
+#: ``dynamic``: weights are int8, everything else float32. ``int8``: all computation, with float32
+#: input and outputs.
+Precision = Literal["float32", "float16", "dynamic", "int8"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 INPUT = "image"
 OUTPUTS = ("boxes", "scores")  # in this order, whatever the converter makes of it
 
 
-def sample_images(data: CocoSplit, size: int, count: int, seed: int = 0) -> Floats:
-    """Images [count, S, S, 3] in [-1, 1] drawn from a dataset, all of it if it has no more."""
-    chosen = np.random.default_rng(seed).permutation(len(data))[:count]
-    return np.stack([normalise(load_image(data.examples[index], size)) for index in chosen])
-
-
-def sample_photographs(size: int, count: int, seed: int = 0) -> Floats:
-    """Random crops [count, S, S, 3] in [-1, 1] of scikit-learn's two sample photographs."""
-    from sklearn.datasets import load_sample_images
-
-    photos = load_sample_images().images
-    rng = np.random.default_rng(seed)
-    crops = []
-    for _ in range(count):
-        photo = photos[rng.integers(len(photos))]
-        side = min(*photo.shape[:2], size)
-        top, left = (int(rng.integers(extent - side + 1)) for extent in photo.shape[:2])
-        crop = photo[top : top + side, left : left + side]
-        places = np.arange(size) * side // size  # nearest pixel where a photo is too small
-        crops.append(normalise(crop[places][:, places]))
-    return np.stack(crops)
-
-
-def convert(
+def raw_model(
     detector: Detector,
     weights: Weights,
     precision: Precision = "float32",
     calibration: Floats | None = None,
-) -> bytes:
-    """The bytes of a .tflite file; input ``image``, outputs ``boxes`` and ``scores``, float32.
+) -> Any:
+    """The raw form as a ``ModelT``: input ``image``, outputs ``boxes`` and ``scores``, float32.
 
     Args:
-        precision: ``float16`` stores weights in half the size, ``int8`` also computes with
-            integers, with ranges measured on ``calibration``.
-        calibration: [K, S, S, 3] in [-1, 1], real images; for ``int8`` only.
+        weights: of the detector's own graph, as training has them.
+        calibration: [K, S, S, 3] in [-1, 1], real images to measure ranges on; for ``int8`` only.
 
     Raises:
         InvalidInput: an unknown precision, or int8 without images of the input's size.
-        JobFailed: the converter refused; its message is quoted.
+        JobFailed: weights do not fit float16, or the converter refused; its message is quoted.
+    """
+    _check(precision, detector.input_size, calibration)
+    graph, weights = shipped_graph(detector), shipped_weights(detector, weights)
+    if precision in ("float32", "float16"):
+        model = unpack(write_tflite(graph, weights))
+    else:
+        model = unpack(convert(graph, weights, precision, calibration))
+    if precision == "float16":
+        halve_weights(model)
+    name_outputs(model, OUTPUTS)
+    return model
+
+
+def convert(
+    graph: Graph,
+    weights: Weights,
+    precision: Precision = "float32",
+    calibration: Floats | None = None,
+) -> bytes:
+    """What TensorFlow's converter makes of the Keras build of a graph.
+
+    Raises:
+        JobFailed: it refused; its message is quoted.
     """
     import tensorflow as tf
 
-    _check(precision, detector.input_size, calibration)
-    inference = _inference(detector, weights)  # a traced function does not keep its variables
+    inference = _inference(graph, weights)  # a traced function does not keep its variables
     converter = tf.lite.TFLiteConverter.from_concrete_functions([inference.get_concrete_function()])
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if precision != "float32":
@@ -84,19 +87,16 @@ def convert(
         converter.representative_dataset = lambda: ([image[None]] for image in calibration)
     with _quiet():
         try:
-            content = bytes(converter.convert())
+            return bytes(converter.convert())
         except Exception as error:  # the converter raises its own and plain Exceptions
             raise JobFailed(
                 f"TensorFlow's converter refused the {precision} model: {error}"
             ) from error
-    return name_outputs(content, OUTPUTS)
 
 
 def _check(precision: Precision, size: int, calibration: Floats | None) -> None:
-    if precision not in get_args(Precision):
-        raise InvalidInput(
-            f"precision must be one of {', '.join(get_args(Precision))}, got {precision!r}"
-        )
+    if precision not in PRECISIONS:
+        raise InvalidInput(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "int8" and (calibration is None or calibration.shape[1:] != (size, size, 3)):
         got = "none" if calibration is None else f"an array of shape {calibration.shape}"
         raise InvalidInput(
@@ -105,14 +105,14 @@ def _check(precision: Precision, size: int, calibration: Floats | None) -> None:
         )
 
 
-def _inference(detector: Detector, weights: Weights) -> Any:
+def _inference(graph: Graph, weights: Weights) -> Any:
     """The Keras build as a function of one image."""
     import tensorflow as tf
 
-    size = detector.input_size
-    model = build_keras(detector.graph(), weights)
+    (image,) = graph.inputs
+    model = build_keras(graph, weights)
 
-    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 3), tf.float32, name=INPUT)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec(image.shape, tf.float32, name=INPUT)])  # type: ignore[untyped-decorator]
     def detect(image: Any) -> tuple[Any, Any]:
         boxes, scores = model(image, training=False)
         return boxes, scores
@@ -134,8 +134,8 @@ class _quiet:
         os.close(self._nowhere)
 
 
-def name_outputs(content: bytes, names: Sequence[str]) -> bytes:
-    """The same model with tensors called ``image``, ``boxes`` and ``scores``, and a signature.
+def name_outputs(model: Any, names: Sequence[str]) -> None:
+    """Call the tensors of a ``ModelT`` ``image``, ``boxes`` and ``scores``, and so its signature.
 
     Applications read outputs by position or by signature; both say the same afterwards.
 
@@ -146,10 +146,6 @@ def name_outputs(content: bytes, names: Sequence[str]) -> bytes:
     Raises:
         JobFailed: the model has another number of inputs or outputs.
     """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromPackedBuf(content)
     (graph,) = model.subgraphs
     if len(graph.inputs) != 1 or sorted(names) != sorted(OUTPUTS) or len(graph.outputs) != 2:
         raise JobFailed(
@@ -158,20 +154,20 @@ def name_outputs(content: bytes, names: Sequence[str]) -> bytes:
         )
     by_name = dict(zip(names, graph.outputs, strict=True))
     graph.outputs = np.array([by_name[name] for name in OUTPUTS], np.int32)
-    inputs = {INPUT: graph.inputs[0]}
-    for name, index in (inputs | by_name).items():
+    for name, index in {INPUT: graph.inputs[0], **by_name}.items():
         graph.tensors[index].name = name
+    sign(model)
+
+
+def sign(model: Any) -> None:
+    """Give a ``ModelT`` the one signature that has the names of its inputs and outputs."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    (graph,) = model.subgraphs
+
+    def named(indices: Any) -> list[Any]:
+        return [schema.TensorMapT(graph.tensors[i].name, int(i)) for i in indices]
+
     model.signatureDefs = [
-        schema.SignatureDefT(
-            signatureKey=SIGNATURE,
-            inputs=[schema.TensorMapT(name=name, tensorIndex=i) for name, i in inputs.items()],
-            outputs=[schema.TensorMapT(name=name, tensorIndex=by_name[name]) for name in OUTPUTS],
-        )
+        schema.SignatureDefT(named(graph.inputs), named(graph.outputs), SIGNATURE)
     ]
-    model.buffers = [
-        buffer if buffer.data is None else AlignedBuffer(np.asarray(buffer.data, np.uint8))
-        for buffer in model.buffers
-    ]
-    builder = flatbuffers.Builder(len(content))
-    builder.Finish(model.Pack(builder), IDENTIFIER)
-    return bytes(builder.Output())

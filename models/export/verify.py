@@ -1,149 +1,234 @@
-"""Proof of an export: the file, run on real images beside the Keras model it came from."""
+"""Proof of an export: the file on held-out images, beside the network that was trained.
+
+A file is refused where its outputs are further from the network's than its precision allows, where
+average precision falls by more than was allowed, or where there was nothing to compare: a network
+whose outputs hardly differ from anchor to anchor agrees with anything.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import msgspec
 import numpy as np
 
 from ...errors import JobFailed
-from ..arrays import Floats
+from ...progress import Progress, silent
+from ..arrays import AnyFloats, Floats
 from ..detection.anchors import anchors_for
 from ..detection.box_coding import clip, decode
-from ..detector import Detector
-from ..evaluation.predictors import keras_predictor, tflite_predictor
-from ..graph.weights import Weights
-from ..networks.keras_network import build_keras
-from .convert import OUTPUTS, Precision
+from ..detection.client_detections import (
+    by_mediapipe,
+    counterparts_missing,
+    in_pixels,
+    post_processed,
+)
+from ..detection.suppression import Detections, detect
+from ..evaluation.coco_metrics import mean_precision
+from ..evaluation.predictors import Predictor, tflite_finder, tflite_predictor
+from .convert import Precision
+from .held_out import HeldOut
+from .metadata import Form
 
-REPORT_SCHEMA = "mnasfpn-export-1"
 CONFIDENT = 0.3  # score from which an application would show a box
+#: Standard deviation over the anchors, of codes and of scores as logits, below which a comparison
+#: says nothing. Weights at the start of a training, as published, have about 1e-8.
+LEAST_SPREAD = 0.01
+MAX_AP_DROP = 0.02
+#: Between the operator inside a file and our own computation from the same file's raw outputs.
+SAME_BOX, SAME_SCORE = 1e-4, 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class OutputQuantisation:
-    """Of one output: real value = (stored - zero_point) * scale; scale 0 means float."""
-
-    output: str
-    scale: float
-    zero_point: int
-
-
-@dataclass(frozen=True, slots=True)
-class ExportReport:
-    """What was exported and how far it is from Keras.
+class Tolerances:
+    """Largest differences from the trained network.
 
     Args:
-        file: name of the .tflite file.
-        precision: float32, float16 or int8.
-        size_bytes: of the file.
-        operators: builtin operator -> how often it occurs.
-        outputs: names in their order in the file.
-        quantisation: of the last tensors that hold each output before it becomes float.
-        images: compared.
-        max_code_difference: of the encoded boxes, all anchors.
-        max_score_difference: of the sigmoid scores, all anchors and slots.
-        max_box_difference: of decoded boxes, as a share of the image, where Keras is confident
-            (score at least 0.3); None if it never is.
-        confident_boxes: how many those are.
+        scores: of any anchor and class.
+        boxes: of a corner, as a share of the image, where the network is confident.
     """
 
-    file: str
-    precision: Precision
-    size_bytes: int
-    operators: dict[str, int]
-    outputs: tuple[str, ...]
-    quantisation: tuple[OutputQuantisation, ...]
+    scores: float
+    boxes: float
+
+
+#: About five times what the paper's detector, trained on blood cells, differs by.
+TOLERANCES: dict[Precision, Tolerances] = {
+    "float32": Tolerances(scores=1e-4, boxes=1e-4),
+    "float16": Tolerances(scores=0.01, boxes=0.002),
+    "dynamic": Tolerances(scores=0.3, boxes=0.05),
+    "int8": Tolerances(scores=0.5, boxes=0.15),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Precisions:
+    """COCO's average precision on the held-out images.
+
+    Args:
+        trained: of the network under COCO's usual suppression.
+        before: of the network, suppressed as the file's client does it.
+        after: of the file, by that client.
+        before50, after50: the same at IoU 0.5.
+    """
+
+    trained: float
+    before: float
+    after: float
+    before50: float
+    after50: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A file beside its network.
+
+    Args:
+        images: compared.
+        code_spread, score_spread: of the network's codes, and its scores as logits.
+        max_code_difference, max_score_difference: of all anchors and classes.
+        confident_boxes: anchors at which the network's score is at least 0.3.
+        max_box_difference: of their corners, as a share of the image; None if there are none.
+        suppressed_otherwise: detections of the file's own operator that are not among those that
+            we compute of its raw outputs; 0 in the raw form, which has none.
+        average_precision: None where nobody knows what is in the images.
+    """
+
     images: int
+    code_spread: float
+    score_spread: float
     max_code_difference: float
     max_score_difference: float
-    max_box_difference: float | None
     confident_boxes: int
-    schema: str = REPORT_SCHEMA
+    max_box_difference: float | None
+    suppressed_otherwise: int
+    average_precision: Precisions | None
 
-    def to_json(self) -> str:
-        return msgspec.json.format(msgspec.json.encode(self)).decode()
+    def faults(self, precision: Precision, max_ap_drop: float) -> tuple[str, ...]:
+        """Why the file must not ship; none if it may."""
+        allowed = TOLERANCES[precision]
+        found = [
+            f"{what} differ by {value:.2g}, and {precision} allows {limit:g}"
+            for what, value, limit in (
+                ("scores", self.max_score_difference, allowed.scores),
+                ("corners of boxes", self.max_box_difference or 0.0, allowed.boxes),
+            )
+            if not value <= limit
+        ]
+        if self.suppressed_otherwise:
+            found.append(
+                f"{self.suppressed_otherwise} detections of its own suppression are not those that "
+                "its raw outputs give"
+            )
+        precisions = self.average_precision
+        if precisions and not precisions.before - precisions.after <= max_ap_drop:
+            found.append(
+                f"average precision falls from {precisions.before:.4f} to {precisions.after:.4f}, "
+                f"by more than {max_ap_drop:g}"
+            )
+        return tuple(found)
 
 
-def verify(
+@dataclass
+class _Differences:
+    """Collects what :class:`Comparison` says of raw outputs."""
+
+    codes: list[float] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    corners: list[float] = field(default_factory=list)
+    spreads: list[tuple[float, float]] = field(default_factory=list)
+
+    def add(
+        self,
+        expected: tuple[AnyFloats, AnyFloats],
+        found: tuple[AnyFloats, AnyFloats],
+        anchors: Floats,
+    ) -> None:
+        """One image's codes [N, 4] and scores [N, classes + 1]."""
+        classes = np.clip(expected[1][:, 1:], 1e-7, 1 - 1e-7)
+        self.spreads.append(
+            (float(expected[0].std()), float(np.log(classes / (1 - classes)).std()))
+        )
+        self.codes.append(float(np.abs(found[0] - expected[0]).max()))
+        self.scores.append(float(np.abs(found[1] - expected[1])[:, 1:].max()))
+        sure = expected[1][:, 1:].max(axis=1) >= CONFIDENT
+        moved = clip(decode(found[0], anchors)) - clip(decode(expected[0], anchors))
+        self.corners.extend(np.abs(moved[sure]).max(axis=1).tolist())
+
+
+def compare(
+    original: Predictor,
+    raw: bytes,
     content: bytes,
-    detector: Detector,
-    weights: Weights,
-    images: Floats,
-    precision: Precision,
-    name: str = "model.tflite",
-) -> ExportReport:
-    """Compare a .tflite file with the Keras build of its detector, image by image."""
-    operators, custom = list_operators(content)
-    if custom:
-        raise JobFailed(f"{name}: needs operators that are not builtin: {', '.join(custom)}")
-    exported = tflite_predictor(content)
-    original = keras_predictor(build_keras(detector.graph(), weights))
+    form: Form,
+    held_out: HeldOut,
+    progress: Progress = silent,
+) -> Comparison:
+    """A file with its network.
+
+    Args:
+        original: the network as it was trained.
+        raw: the file's network in the raw form.
+        content: the file; of the raw form it is the same.
+        held_out: images that neither training nor calibration has seen.
+
+    Raises:
+        JobFailed: the network's outputs hardly differ from one another.
+    """
+    exported = tflite_predictor(raw)
+    inside = tflite_finder(content) if form == "nms" else None
     anchors = anchors_for(exported.input_size, exported.boxes)
-    codes, scores, boxes = [0.0], [0.0], []
-    for image in images:
-        (expected_codes,), (expected_scores,) = original.predict(image[None])
-        (found_codes,), (found_scores,) = exported.predict(image[None])
-        codes.append(float(np.abs(found_codes - expected_codes).max()))
-        scores.append(float(np.abs(found_scores - expected_scores).max()))
-        sure = expected_scores[:, 1:].max(axis=1) >= CONFIDENT
-        moved = clip(decode(found_codes, anchors)) - clip(decode(expected_codes, anchors))
-        boxes.extend(np.abs(moved[sure]).max(axis=1).tolist())
-    return ExportReport(
-        file=name,
-        precision=precision,
-        size_bytes=len(content),
-        operators=operators,
-        outputs=OUTPUTS,
-        quantisation=_quantisation(content),
-        images=len(images),
-        max_code_difference=max(codes),
-        max_score_difference=max(scores),
-        max_box_difference=max(boxes) if boxes else None,
-        confident_boxes=len(boxes),
+    differences, suppressed_otherwise = _Differences(), 0
+    trained, before, after = [], [], []
+    for image, size in zip(held_out, held_out.sizes, strict=True):
+
+        def client(codes: AnyFloats, scores: AnyFloats, size: tuple[int, int] = size) -> Detections:
+            if inside is not None:
+                return post_processed(codes, scores, anchors)
+            return in_pixels(by_mediapipe(codes, scores, anchors), size)
+
+        expected, found = (
+            tuple(array[0] for array in predictor.predict(image))
+            for predictor in (original, exported)
+        )
+        differences.add(expected, found, anchors)
+        trained.append(detect(*expected, anchors))
+        before.append(client(*expected))
+        after.append(client(*found))
+        if inside is not None:
+            (detections,) = inside.find(image)
+            missing = counterparts_missing(detections, after[-1], SAME_BOX, SAME_SCORE)
+            suppressed_otherwise += len(missing)
+            after[-1] = detections
+        progress(len(after), len(held_out), "")
+    code_spread, score_spread = np.mean(differences.spreads, axis=0).tolist()
+    if not min(code_spread, score_spread) >= LEAST_SPREAD:
+        raise JobFailed(
+            f"the network says nearly the same everywhere (standard deviation {code_spread:.2g} of "
+            f"box codes, {score_spread:.2g} of logits, at least {LEAST_SPREAD:g} expected), so a "
+            "comparison would prove nothing; export weights that were trained"
+        )
+    return Comparison(
+        images=len(after),
+        code_spread=code_spread,
+        score_spread=score_spread,
+        max_code_difference=max(differences.codes),
+        max_score_difference=max(differences.scores),
+        confident_boxes=len(differences.corners),
+        max_box_difference=max(differences.corners, default=None),
+        suppressed_otherwise=suppressed_otherwise,
+        average_precision=_average_precision(held_out, trained, before, after),
     )
 
 
-def list_operators(content: bytes) -> tuple[dict[str, int], tuple[str, ...]]:
-    """Builtin operators of a .tflite file with their number, and the names of all others."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if name[0] != "_"}
-    model = schema.Model.GetRootAs(content)
-    builtin: Counter[str] = Counter()
-    custom: list[str] = []
-    graph = model.Subgraphs(0)
-    for index in range(graph.OperatorsLength()):
-        code = model.OperatorCodes(graph.Operators(index).OpcodeIndex())
-        if (name := code.CustomCode()) is not None:
-            custom.append(name.decode())
-        else:
-            builtin[names[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]] += 1
-    return dict(sorted(builtin.items())), tuple(sorted(set(custom)))
-
-
-def _quantisation(content: bytes) -> tuple[OutputQuantisation, ...]:
-    """Look behind the DEQUANTIZE that ends an integer model."""
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = schema.Model.GetRootAs(content).Subgraphs(0)
-    made_by = {
-        graph.Operators(index).Outputs(0): graph.Operators(index)
-        for index in range(graph.OperatorsLength())
-    }
-    found = []
-    for name, output in zip(OUTPUTS, graph.OutputsAsNumpy().tolist(), strict=True):
-        details = graph.Tensors(output).Quantization()
-        if (details is None or not details.ScaleLength()) and output in made_by:
-            details = graph.Tensors(made_by[output].Inputs(0)).Quantization()
-        quantised = details is not None and details.ScaleLength() == 1
-        found.append(
-            OutputQuantisation(
-                output=name,
-                scale=float(details.Scale(0)) if quantised else 0.0,
-                zero_point=int(details.ZeroPoint(0)) if quantised else 0,
-            )
+def _average_precision(held_out: HeldOut, *found: list[Detections]) -> Precisions | None:
+    """Of the network, the network as the client sees it, and the file; None without truth."""
+    split = held_out.split
+    if split is None or not any(len(example.boxes) for example in split.examples):
+        return None
+    trained, before, after = (
+        mean_precision(
+            split, {e.image_id: d for e, d in zip(split.examples, detections, strict=True)}
         )
-    return tuple(found)
+        for detections in found
+    )
+    return Precisions(trained.map, before.map, after.map, before.map50, after.map50)

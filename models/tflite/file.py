@@ -62,6 +62,7 @@ TYPES: dict[str, int] = {
     "int32": schema.TensorType.INT32,
     "int8": schema.TensorType.INT8,
     "uint8": schema.TensorType.UINT8,
+    "float16": schema.TensorType.FLOAT16,
 }
 
 

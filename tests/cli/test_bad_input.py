@@ -85,7 +85,7 @@ def test_a_study_without_a_finished_trial_has_no_report(
         ["search", "--profile", BUNDLED, "--study", "nowhere/s.db"],
         ["search", "--profile", BUNDLED, "--study", "s.db", "--samples", "0"],
         ["report", "--profile", BUNDLED, "--out", "nowhere/r.html"],
-        ["export", MODEL, "--out", "m.tflite", "--images", "0"],
+        ["export", MODEL, "--out", "m.tflite", "--count", "0"],
         ["export", MODEL, "--out", "m.tflite", "--precision", "int4"],
         ["estimate", MODEL],
         ["nothing"],

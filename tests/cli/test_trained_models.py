@@ -20,7 +20,6 @@ from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.weights import weight_shapes
 from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.models.model_files import save
-from mnasfpn.models.tflite.reader import read_tflite
 from mnasfpn.models.tflite.writer import write_tflite
 from mnasfpn.models.training.recipes import RECIPES
 from mnasfpn.models.training.run_folder import load_run, load_settings
@@ -100,10 +99,10 @@ def trained(model: Path, data: Path) -> Path:
 @pytest.fixture(scope="module")
 def exported(trained: Path, data: Path) -> Path:
     out = trained.with_name("exported.tflite")
-    result = invoke("export", trained, "--data", data, "--images", 2, "--out", out, "--json")
+    result = invoke("export", trained, "--data", data, "--count", 2, "--out", out, "--json")
     report = json.loads(result.stdout)["report"]
-    assert report["images"] == 2
-    assert report["max_score_difference"] < 1e-4
+    assert report["comparison"]["images"] == 2
+    assert report["comparison"]["max_score_difference"] < 1e-4
     return out
 
 
@@ -184,17 +183,70 @@ def test_a_run_and_its_file_predict_the_same(trained: Path, exported: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("form", ["raw", "nms"])
 def test_int8_is_calibrated_on_the_data(
-    trained: Path, data: Path, capfd: pytest.CaptureFixture[str]
+    form: str, trained: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    out = trained.with_name("int8.tflite")
+    out = tmp_path / "int8.tflite"
     command = ["export", trained, "--precision", "int8", "--data", data, "--out", out]
-    report = printed(capfd, *command, "--images", 2)["report"]
-    assert report["precision"] == "int8"
-    assert report["images"] == 2
+    command += ["--nms"] if form == "nms" else []
+    report = printed(capfd, *command, "--count", 2)["report"]
+    assert (report["precision"], report["form"]) == ("int8", form)
+    assert report["comparison"]["images"] == 2
     assert report["size_bytes"] == out.stat().st_size
     assert json.loads(out.with_suffix(".report.json").read_text()) == report
-    assert {"int8"} <= {layer.dtype for layer in read_tflite(out)}
+    about = json.loads(out.with_suffix(".json").read_text())
+    assert about["training"]["recipe"] == "digits"
+    assert about["classes"] == [str(digit) for digit in range(10)]
+    precision = printed(capfd, "evaluate", out, "--data", data)["precision"]
+    if form == "nms":
+        after = report["comparison"]["average_precision"]["after"]
+        assert precision["map"] == pytest.approx(after)
+    assert "judge the file on another" in refused(*command, "--split", "train")
+
+
+@pytest.mark.slow
+def test_labels_of_ones_own(trained: Path, data: Path, tmp_path: Path) -> None:
+    out, labels = tmp_path / "m.tflite", tmp_path / "labels.txt"
+    labels.write_text("".join(f"digit {digit}\n" for digit in range(10)))
+    command = ["export", trained, "--data", data, "--count", 1, "--labels", labels, "--out", out]
+    assert invoke(*command).exit_code == 0
+    assert json.loads(out.with_suffix(".json").read_text())["classes"][3] == "digit 3"
+    before = sorted(tmp_path.iterdir())
+    labels.write_text("one\ntwo\n")
+    assert "2 labels and the detector has 10 classes" in refused(*command)
+    labels.write_bytes(b"\xff\xfe\x00")
+    assert "cannot be read as labels" in refused(*command)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_a_file_that_loses_too_much_is_not_written(
+    trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No precision is allowed anything: even float16 differs."""
+    from mnasfpn.models.export import verify
+
+    nothing = dict.fromkeys(verify.TOLERANCES, verify.Tolerances(0.0, 0.0))
+    monkeypatch.setattr(verify, "TOLERANCES", nothing)
+    out = tmp_path / "m.tflite"
+    command = ["export", trained, "--precision", "float16", "--data", data, "--count", 1]
+    said = refused(*command, "--out", out, code=1)
+    assert "m.tflite was not written: scores differ by" in said
+    assert "most was lost in" in said
+    assert [each.name for each in tmp_path.iterdir()] == ["m.refused.json"]
+
+
+@pytest.mark.slow
+def test_a_profile_says_how_long_it_takes(
+    trained: Path, data: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.tflite"
+    command = ["export", trained, "--data", data, "--count", 1, "--profile", "pixel1-published"]
+    latency = printed(capfd, *command, "--out", out)["report"]["latency"]
+    assert latency["low"] <= latency["milliseconds"] <= latency["high"]
+    estimated = printed(capfd, "estimate", out, "--profile", "pixel1-published")["estimates"]
+    assert estimated["m"]["latency_ms"] == pytest.approx(latency["milliseconds"])
 
 
 @pytest.mark.slow
@@ -202,10 +254,10 @@ def test_an_untrained_model_is_compared_on_photographs(
     model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "m.tflite"
-    command = ["export", model, "--precision", "float16", "--images", 1, "--out", out]
-    report = printed(capfd, *command)["report"]
-    assert report["images"] == 1
-    assert report["max_score_difference"] < 0.05
+    report = printed(capfd, "export", model, "--count", 1, "--out", out)["report"]
+    assert report["comparison"]["images"] == 1
+    assert report["comparison"]["average_precision"] is None
+    assert report["comparison"]["score_spread"] > 0.01
     assert out.stat().st_size == report["size_bytes"]
 
 
@@ -236,5 +288,5 @@ def test_what_is_no_data(model: Path, data: Path, trained: Path, tmp_path: Path)
         *train(model, tmp_path, run, "--recipe", "quick")
     )
     onnx = out.with_suffix(".onnx")
-    assert "must end in .tflite" in refused("export", trained, "--images", 1, "--out", onnx)
+    assert "must end in .tflite" in refused("export", trained, "--count", 1, "--out", onnx)
     assert list(tmp_path.iterdir()) == []
