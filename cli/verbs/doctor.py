@@ -44,13 +44,13 @@ def doctor(file: Path, client: str, profile: str, as_json: bool) -> Any:
     """
     from ...latency.estimate.estimate import Estimator
     from ...latency.profiles import open_profile
+    from ...models.doctor.attempt import AttemptProcess
     from ...models.doctor.clients import diagnose
-    from ...models.doctor.trial import TrialProcess
 
     content = _read(file)
     estimator = Estimator(open_profile(profile))
-    with TrialProcess() as trials:
-        diagnosis = diagnose(content, client, trials)
+    with AttemptProcess() as attempts:
+        diagnosis = diagnose(content, client, attempts)
     costs = _costs(content, estimator)
     result = {
         "file": str(file),

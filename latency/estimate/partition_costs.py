@@ -6,10 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from ...models.graph.graph import Graph
+from ...models.graph.layer import Layer
 from ..kernels.execution import ExecutionPlan, Partition, execution_plan
 from ..kernels.fusion import Step
-from ..kernels.runtimes import XNNPACK
-from ..profile.calibration import MEGABYTE, Calibration
+from ..kernels.runtimes import XNNPACK, Runtime
 from .estimate import Estimator, KernelLatency
 
 
@@ -20,8 +20,8 @@ class Splitter:
     Args:
         name: of the operator, as the file calls it or as a Graph does.
         layers: that it computes, in order.
-        own_ms: that they take themselves; where the profile does not know them, between
-            ``own_low_ms`` and ``own_high_ms``.
+        own_ms: that they take themselves with warm caches; where the profile does not know them,
+            between ``own_low_ms`` and ``own_high_ms``.
     """
 
     name: str
@@ -55,27 +55,40 @@ def partition_costs(graph: Graph, estimator: Estimator) -> PartitionCosts:
     plan = execution_plan(graph, XNNPACK)
     entering_ms = None
     if estimator.runtime == XNNPACK:
-        entering_ms = _entering_us(plan, graph.prune(), estimator.calibration) / 1e3
+        merged = execution_plan(graph, _merging(plan))
+        overhead_us = estimator.calibration.overhead_us
+        entering_ms = (overhead_us(plan) - overhead_us(merged)) / 1e3
     return PartitionCosts(
         len(plan.delegate_partitions),
-        _splitters(graph, _between(plan), estimator),
+        _splitters([each for each in _range(plan) if not each.delegated], estimator),
         entering_ms,
         estimator.profile.name,
     )
 
 
-def _between(plan: ExecutionPlan) -> list[Partition]:
-    """Partitions of the interpreter's own that have one of the delegate before and after them."""
+def _range(plan: ExecutionPlan) -> tuple[Partition, ...]:
+    """From the first partition of the delegate to its last."""
     delegated = [place for place, each in enumerate(plan.partitions) if each.delegated]
-    if not delegated:
-        return []
-    inner = plan.partitions[delegated[0] : delegated[-1]]
-    return [each for each in inner if not each.delegated]
+    return plan.partitions[delegated[0] : delegated[-1] + 1] if delegated else ()
 
 
-def _splitters(
-    graph: Graph, partitions: list[Partition], estimator: Estimator
-) -> tuple[Splitter, ...]:
+@dataclass(frozen=True, slots=True)
+class _Merging(Runtime):
+    """XNNPACK as it would be if it took certain layers, whatever they are."""
+
+    layers: frozenset[str] = frozenset()
+
+    def delegates(self, layer: Layer) -> bool:
+        return layer.name in self.layers
+
+
+def _merging(plan: ExecutionPlan) -> Runtime:
+    """What makes one partition of all of a plan's, and of what lies between them."""
+    layers = (name for each in _range(plan) for step in each.steps for name in step.layers)
+    return _Merging("merging", {}, XNNPACK.fuses, frozenset(layers))
+
+
+def _splitters(partitions: list[Partition], estimator: Estimator) -> tuple[Splitter, ...]:
     steps: dict[str, list[Step]] = defaultdict(list)
     for partition in partitions:
         for step in partition.steps:
@@ -101,15 +114,3 @@ def _bounds(latency: KernelLatency) -> tuple[float, float]:
     if latency.bound is None:
         return latency.warm_us, latency.warm_us
     return latency.bound.low_us, latency.bound.high_us
-
-
-def _entering_us(plan: ExecutionPlan, graph: Graph, calibration: Calibration) -> float:
-    """Beyond what one partition of the whole graph would cost."""
-    if not plan.delegate_partitions:
-        return 0.0
-    ends = {layer.name: layer for layer in graph if layer.name in graph.outputs}
-    crossing = sum(_bytes(layer) for layer in (*graph.inputs, *ends.values()))
-    whole_us = (
-        calibration.partition_us + calibration.crossing_us_per_mb * crossing / MEGABYTE
-    )
-    return calibration.overhead_us(plan) - calibration.intercept_us - whole_us

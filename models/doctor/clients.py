@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..tflite.flatbuffer import DamagedBuffer
+from .attempt import Attempt, AttemptProcess
 from .delegation import POST_PROCESS, delegation_findings
 from .file_metadata import (
     METADATA_IDENTIFIER,
@@ -16,12 +17,12 @@ from .file_metadata import (
 )
 from .finding import Diagnosis, Finding
 from .inspected_file import InspectedFile, Subgraph
-from .mediapipe_contract import Detector, mediapipe_findings
+from .mediapipe_contract import mediapipe_findings
+from .mediapipe_tensors import Detector
 from .model_verifier import verify_offsets, verify_parts
-from .trial import Trial, TrialProcess
 
 ALIGNMENT = 16  # of constants, as schema.fbs asks for
-#: Custom operators that MediaPipe brings, and the runtime of the trial does not
+#: Custom operators that MediaPipe brings, and the runtime of the attempt does not
 #: (mediapipe/tasks/cc/core/mediapipe_builtin_op_resolver.cc).
 MEDIAPIPE_OPERATORS = frozenset(
     (
@@ -34,21 +35,21 @@ MEDIAPIPE_OPERATORS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """A file that is in order, and how its trial went."""
+    """A file that is in order, and how its attempt went."""
 
     file: InspectedFile
-    trial: Trial
+    attempt: Attempt
 
 
 Rule: TypeAlias = Callable[[Inspection], Iterator[Finding]]
 
 
-def diagnose(content: bytes, client: str, trials: TrialProcess) -> Diagnosis:
+def diagnose(content: bytes, client: str, attempts: AttemptProcess) -> Diagnosis:
     """What a client does with a file, and why.
 
     Args:
         client: a key of :data:`CLIENTS`.
-        trials: where the file is run once, if its parts fit.
+        attempts: where the file is run once, if its parts fit.
     """
     try:
         file = _verified(content)
@@ -61,9 +62,9 @@ def diagnose(content: bytes, client: str, trials: TrialProcess) -> Diagnosis:
             "download or convert it again",
         )
         return Diagnosis.of(client, [damage], None)
-    inspection = Inspection(file, trials.run(file))
+    inspection = Inspection(file, attempts.run(file))
     findings = [found for rule in CLIENTS[client] for found in rule(inspection)]
-    return Diagnosis.of(client, findings, inspection.trial.partitions)
+    return Diagnosis.of(client, findings, inspection.attempt.partitions)
 
 
 def _verified(content: bytes) -> InspectedFile:
@@ -87,18 +88,18 @@ def _alignment(inspection: Inspection) -> Iterator[Finding]:
         )
 
 
-def _trial(inspection: Inspection) -> Iterator[Finding]:
-    trial = inspection.trial
-    if trial.stage == "ran":
+def _attempt(inspection: Inspection) -> Iterator[Finding]:
+    attempt = inspection.attempt
+    if attempt.stage == "ran":
         return
-    if trial.stage == "untried":
-        yield Finding("notes", "graph", "a trial of the file", f"not run here: {trial.message}")
+    if attempt.stage == "untried":
+        yield Finding("notes", "graph", "a run of the file", f"not run here: {attempt.message}")
         return
     yield Finding(
-        "refuses" if trial.stage == "nothing" else "fails",
+        "refuses" if attempt.stage == "nothing" else "fails",
         "graph",
         "a graph that the runtime can load and run",
-        trial.message,
+        attempt.message,
         "use builtin operators, with shapes and types that fit; convert the model again",
     )
 
@@ -119,16 +120,16 @@ def _metadata(file: InspectedFile) -> FileMetadata | Finding | None:
         return Finding("refuses", "metadata", "whole metadata", str(error), change)
 
 
-def _mediapipe_trial(inspection: Inspection) -> Iterator[Finding]:
+def _mediapipe_attempt(inspection: Inspection) -> Iterator[Finding]:
     """The same, but for operators that only MediaPipe has."""
     own = {each.name for each in inspection.file.main.operators if each.custom}
     if not own & MEDIAPIPE_OPERATORS:
-        yield from _trial(inspection)
+        yield from _attempt(inspection)
     else:
         yield Finding(
             "notes",
             "operators",
-            "a trial of the file",
+            "a run of the file",
             f"not run here: {', '.join(sorted(own & MEDIAPIPE_OPERATORS))} come with MediaPipe",
         )
 
@@ -138,9 +139,7 @@ def _mediapipe(inspection: Inspection) -> Iterator[Finding]:
     if isinstance(metadata, Finding):
         yield metadata
         return
-    yield from mediapipe_findings(
-        Detector(inspection.file, metadata, inspection.trial.outputs)
-    )
+    yield from mediapipe_findings(Detector(inspection.file, metadata, inspection.attempt.outputs))
     yield from _post_process(inspection.file.main)
 
 
@@ -162,7 +161,7 @@ def _android(inspection: Inspection) -> Iterator[Finding]:
         "file",
         "a file that the app can map into memory",
         "not visible in the file itself",
-        "in Gradle: androidResources { noCompress += \"tflite\" }",
+        'in Gradle: androidResources { noCompress += "tflite" }',
     )
     yield from delegation_findings(inspection.file.main, "notes")
 
@@ -197,6 +196,16 @@ def _tensors(inspection: Inspection) -> Iterator[Finding]:
                 yield Finding("notes", part, "types and shapes that the app expects", described)
 
 
+def _described(inspection: Inspection) -> Iterator[Finding]:
+    if inspection.file.metadata(METADATA_NAME) is None:
+        yield Finding(
+            "notes",
+            "metadata",
+            "the range of pixels, classes and boxes, which this client does not read",
+            "not in the file: whoever writes the app must be told",
+        )
+
+
 def _gpu(inspection: Inspection) -> Iterator[Finding]:
     yield from delegation_findings(inspection.file.main)
     yield Finding(
@@ -224,9 +233,9 @@ def _play_services(inspection: Inspection) -> Iterator[Finding]:
 
 #: Client -> its rules, in the order in which they are told.
 CLIENTS: dict[str, tuple[Rule, ...]] = {
-    "mediapipe": (_alignment, _mediapipe_trial, _mediapipe),
-    "mediapipe-android": (_alignment, _mediapipe_trial, _mediapipe, _android),
-    "litert-cpu": (_alignment, _trial, _signature, _tensors),
-    "litert-gpu": (_alignment, _trial, _gpu, _signature, _tensors),
-    "play-services": (_alignment, _trial, _play_services, _tensors),
+    "mediapipe": (_alignment, _mediapipe_attempt, _mediapipe),
+    "mediapipe-android": (_alignment, _mediapipe_attempt, _mediapipe, _android),
+    "litert-cpu": (_alignment, _attempt, _signature, _tensors, _described),
+    "litert-gpu": (_alignment, _attempt, _gpu, _signature, _tensors, _described),
+    "play-services": (_alignment, _attempt, _play_services, _tensors, _described),
 }

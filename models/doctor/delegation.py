@@ -11,14 +11,24 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from .finding import Finding, Level
-from .inspected_file import Operator, Subgraph, Tensor
+from .inspected_file import Operator, Subgraph
 
 POST_PROCESS = "TFLite_Detection_PostProcess"
 MOST_AXES = 4
 
 GPU_TAKES = frozenset(
     (
-        *("ADD", "AVERAGE_POOL_2D", "BATCH_MATMUL", "CAST", "CONCATENATION", "CONV_2D", "CUMSUM"),
+        *(
+            "ADD",
+            "ADD_N",
+            "AVERAGE_POOL_2D",
+            "BATCH_MATMUL",
+            "BITCAST",
+            "CAST",
+            "CONCATENATION",
+            "CONV_2D",
+            "CUMSUM",
+        ),
         *("DENSIFY", "DEPTHWISE_CONV_2D", "DEPTH_TO_SPACE", "DEQUANTIZE", "EMBEDDING_LOOKUP"),
         *("DYNAMIC_UPDATE_SLICE", "FULLY_CONNECTED", "GATHER", "HARD_SWISH", "LSTM"),
         *("MAX_POOL_2D", "MEAN", "MUL", "PACK", "ONE_HOT", "QUANTIZE", "RELU_N1_TO_1", "PRELU"),
@@ -34,6 +44,15 @@ GPU_TAKES = frozenset(
         *("STABLEHLO_SHIFT_LEFT", "SQUARED_DIFFERENCE", "SUB", "STABLEHLO_BROADCAST_IN_DIM"),
         *("STABLEHLO_CBRT", "STABLEHLO_CLAMP"),
     )
+)
+GPU_TAKES_CUSTOM = frozenset(
+    ("Convolution2DTransposeBias", "MaxPoolingWithArgmax2D", "MaxUnpooling2D", "Resampler")
+)
+#: Between which types a CAST is taken, either way.
+GPU_CASTS = (
+    frozenset(("bool", "float16")),
+    frozenset(("bool", "float32")),
+    frozenset(("float32", "int32")),
 )
 #: Taken by the table, but named by users as what keeps whole models off GPUs and NPUs.
 REPORTED = frozenset(("GATHER_ND", "TOPK_V2", "CAST"))
@@ -69,22 +88,21 @@ def delegation_findings(graph: Subgraph, level: Level = "warns") -> Iterator[Fin
 def _reasons(graph: Subgraph, operator: Operator, level: Level) -> Iterator[tuple[Level, str, str]]:
     name = operator.name
     if name == POST_PROCESS:
-        yield "refuses" if level != "notes" else level, name, "refused outright on a GPU"
-    elif operator.custom:
+        yield "notes" if level == "notes" else "refuses", name, "refused outright on a GPU"
+    elif operator.custom and name not in GPU_TAKES_CUSTOM:
         yield level, name, "a custom operator"
-    elif name not in GPU_TAKES:
+    elif not operator.custom and name not in GPU_TAKES:
         yield level, name, "not taken by the GPU"
+    read, made = (
+        [tensor for tensor in map(graph.tensor, places or ()) if tensor is not None]
+        for places in (operator.inputs, operator.outputs)
+    )
+    types = [tensor.dtype for tensor in (*read[:1], *made[:1])]
+    if name == "CAST" and not any(taken.issuperset(types) for taken in GPU_CASTS):
+        yield level, name, f"{' to '.join(types)} is not taken by the GPU"
     if name in REPORTED and not operator.custom:
-        yield min(level, "notes"), name, "often not taken by NPUs"
-    computed = [
-        tensor
-        for tensor in map(graph.tensor, (*(operator.inputs or ()), *(operator.outputs or ())))
-        if tensor is not None and not tensor.buffer
-    ]
-    most = max((_axes(tensor) for tensor in computed), default=0)
+        yield "notes", name, "often not taken by NPUs"
+    computed = [tensor for tensor in (*read, *made) if not tensor.buffer]
+    most = max((len(tensor.shape or ()) for tensor in computed), default=0)
     if most > MOST_AXES:
         yield level, name, f"tensors of {most} axes, more than {MOST_AXES}"
-
-
-def _axes(tensor: Tensor) -> int:
-    return len(tensor.shape or ())

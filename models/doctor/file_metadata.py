@@ -174,8 +174,7 @@ def _detector(content: bytes) -> DetectorMetadata:
     return DetectorMetadata(
         has_anchors_table=options is not None,
         anchors=tuple(
-            (number(each, 0), number(each, 1), number(each, 2), number(each, 3))
-            for each in anchors
+            (number(each, 0), number(each, 1), number(each, 2), number(each, 3)) for each in anchors
         ),
         decoding=None if decoding is None else _decoding(decoding),
     )

@@ -34,9 +34,7 @@ TABLES: dict[str, tuple[str, ...]] = {
     "SparsityParameters": ("[4]", "[4]", "[DimensionMetadata]"),
     "DimensionMetadata": ("1", "4", "1", "?", "1", "?"),
     "VariantSubType": ("[4]", "1", "1"),
-    "Operator": (
-        *("4", "[4]", "[4]", "1", "?", "[1]", "1", "[1]", "[4]", "8", "8", "1", "?"),
-    ),
+    "Operator": (*("4", "[4]", "[4]", "1", "?", "[1]", "1", "[1]", "[4]", "8", "8", "1", "?"),),
     "Buffer": ("[1]", "8", "8"),
     "Metadata": ("s", "4"),
     "SignatureDef": ("[TensorMap]", "[TensorMap]", "s", "", "4"),

@@ -183,10 +183,6 @@ def anchor_centres() -> list[tuple[float, float]]:
     return [((y + 0.5) / side, (x + 0.5) / side) for y in range(side) for x in range(side)]
 
 
-def tensor_metadata(name: str, **others: Any) -> Record:
-    return Record({0: name, **others.get("fields", {})})
-
-
 def box_properties() -> Record:
     """Content: BoundingBoxProperties with BOUNDARIES and RATIO, read x first from (y, x, ...)."""
     properties = Record({0: np.array([1, 0, 3, 2], np.uint32), 1: BYTE(1), 2: BYTE(0)})
@@ -220,7 +216,7 @@ def raw_parts() -> Parts:
     ]
     numbers = (CLASSES, BOXES, 4, 0, 0, 2)
     decoding = Record({place: np.int32(number) for place, number in enumerate(numbers)})
-    decoding |= {place: FLOAT(scale) for place, scale in zip((6, 7, 8, 9), (10, 10, 5, 5))}
+    decoding |= {6: FLOAT(10), 7: FLOAT(10), 8: FLOAT(5), 9: FLOAT(5)}
     decoding |= {10: np.bool_(True), 11: np.bool_(False)}
     options = Record({1: Record({0: Record({0: anchors})}), 2: Record(decoding)})
     return Parts(small_model(), metadata([location, score]), options, {"labels.txt": LABELS})

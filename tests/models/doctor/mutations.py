@@ -1,171 +1,48 @@
-"""Files that a detector's author, a converter or a bad disk may make of a good one: one table."""
+"""Files that a detector's author, a converter or a bad disk may make of a good one: one table.
+
+What is left out: metadata whose offsets lead outside of it, or whose values are missing where
+MediaPipe does not look. There it reads whatever stands in memory, and may open the file or not.
+"""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
-from flatbuffers import flexbuffers
 
+from mnasfpn.tests.models.doctor.alterations import (
+    TYPES,
+    Alter,
+    Damage,
+    archive_offset,
+    box,
+    calibration,
+    custom_operator,
+    detection_options,
+    integer_outputs,
+    new_tensor,
+    normalisation,
+    outputs,
+    overwrite,
+    process_unit,
+    reshape,
+    retype,
+    second_input,
+    second_output,
+    tensor,
+    uint8_input,
+    unaligned,
+)
 from mnasfpn.tests.models.doctor.detector_files import (
     BOXES,
     BYTE,
     CLASSES,
-    DETECTION_OPTIONS,
     FLOAT,
     FORMS,
     SIZE,
-    Parts,
     Record,
     labels_file,
 )
-
-Alter = Callable[[Parts], Any]
-Damage = Callable[[bytes], bytes]
-TYPES = schema.TensorType
-
-
-def tensor(parts: Parts, name: str) -> Any:
-    (found,) = (each for each in parts.graph.tensors if each.name == name)
-    return found
-
-
-def index(parts: Parts, name: str) -> int:
-    return [each.name for each in parts.graph.tensors].index(name)
-
-
-def retype(parts: Parts, name: str, kind: int) -> None:
-    tensor(parts, name).type = kind
-
-
-def reshape(parts: Parts, name: str, *shape: int) -> None:
-    tensor(parts, name).shape = np.array(shape, np.int32)
-
-
-def outputs(parts: Parts, *places: int) -> None:
-    parts.graph.outputs = np.array([parts.graph.outputs[place] for place in places], np.int32)
-
-
-def code(parts: Parts, builtin: int, custom: str | None = None, version: int = 1) -> int:
-    parts.model.operatorCodes.append(
-        schema.OperatorCodeT(min(builtin, 127), custom, version, builtin)
-    )
-    return len(parts.model.operatorCodes) - 1
-
-
-def new_tensor(parts: Parts, name: str, like: Any, kind: int, scale: float | None = None) -> int:
-    details = None
-    if scale is not None:
-        scales, zeros = np.array([scale], np.float32), np.array([0], np.int64)
-        details = schema.QuantizationParametersT(scale=scales, zeroPoint=zeros)
-    parts.graph.tensors.append(
-        schema.TensorT(shape=like.shape, type=kind, name=name, hasRank=True, quantization=details)
-    )
-    return len(parts.graph.tensors) - 1
-
-
-def operator(parts: Parts, opcode: int, inputs: list[int], output: list[int]) -> Any:
-    read, made = np.array(inputs, np.int32), np.array(output, np.int32)
-    return schema.OperatorT(opcodeIndex=opcode, inputs=read, outputs=made)
-
-
-def uint8_input(parts: Parts) -> None:
-    """Bytes of the image, made floats by the first operator."""
-    image = int(parts.graph.inputs[0])
-    like = parts.graph.tensors[image]
-    place = new_tensor(parts, "bytes", like, TYPES.UINT8, 1 / 255)
-    opcode = code(parts, schema.BuiltinOperator.DEQUANTIZE, version=2)
-    parts.graph.operators.insert(0, operator(parts, opcode, [place], [image]))
-    parts.graph.inputs = np.array([place], np.int32)
-    parts.model.signatureDefs = []
-
-
-def integer_outputs(parts: Parts, kind: int, names: tuple[str, ...]) -> None:
-    """Quantised results of some outputs."""
-    opcode = code(parts, schema.BuiltinOperator.QUANTIZE)
-    for name in names:
-        source = index(parts, name)
-        place = new_tensor(parts, f"{name}/integers", parts.graph.tensors[source], kind, 1 / 16)
-        parts.graph.operators.append(operator(parts, opcode, [source], [place]))
-        found = [place if each == source else int(each) for each in parts.graph.outputs]
-        parts.graph.outputs = np.array(found, np.int32)
-    parts.model.signatureDefs = []
-
-
-def second_input(parts: Parts) -> None:
-    place = new_tensor(parts, "other", parts.graph.tensors[0], TYPES.FLOAT32)
-    parts.graph.inputs = np.append(parts.graph.inputs, np.int32(place))
-
-
-def custom_operator(parts: Parts, name: str) -> None:
-    """An operator on the scores that no runtime has."""
-    source = index(parts, "scores")
-    place = new_tensor(parts, "after", parts.graph.tensors[source], TYPES.FLOAT32)
-    opcode = code(parts, schema.BuiltinOperator.CUSTOM, name)
-    parts.graph.operators.append(operator(parts, opcode, [source], [place]))
-    parts.graph.outputs = np.array([parts.graph.outputs[0], place], np.int32)
-    parts.model.signatureDefs = []
-
-
-def detection_options(parts: Parts, **changes: Any) -> None:
-    values = {key: value for key, value in {**DETECTION_OPTIONS, **changes}.items() if value != ()}
-    packed = np.frombuffer(bytes(flexbuffers.Dumps(values)), np.uint8)
-    parts.graph.operators[-1].customOptions = packed
-
-
-def process_unit(parts: Parts, place: int, kind: int, **fields: Any) -> None:
-    unit = Record({0: np.uint8(kind), 1: Record(fields.get("fields", {}))})
-    parts.outputs[place].setdefault(4, []).append(unit)
-
-
-def normalisation(parts: Parts, mean: list[float], std: list[float]) -> None:
-    values = Record({0: np.array(mean, FLOAT), 1: np.array(std, FLOAT)})
-    parts.input[4] = [Record({0: np.uint8(1), 1: values})]
-
-
-def calibration(parts: Parts, content: bytes | None) -> None:
-    process_unit(parts, 2, 2, fields={0: BYTE(0), 1: FLOAT(0)})
-    if content is not None:
-        parts.outputs[2][6] = [Record({0: "calibration.txt", 2: BYTE(4)})]
-        parts.archive["calibration.txt"] = content
-
-
-def box(parts: Parts, **changes: Any) -> None:
-    """Fields of BoundingBoxProperties; a field that is None is left out."""
-    record = parts.outputs[0][3][1]
-    for name, value in changes.items():
-        place = {"index": 0, "kind": 1, "coordinates": 2}[name]
-        if value is None:
-            record.pop(place)
-        else:
-            record[place] = np.array(value, np.uint32) if place == 0 else BYTE(value)
-
-
-def unaligned(parts: Parts) -> None:
-    """Constants as the generated classes write them: anywhere."""
-    parts.model.buffers = [
-        schema.BufferT(data=None if each.data is None else np.asarray(each.data))
-        for each in parts.model.buffers
-    ]
-    parts.model.description = "x"
-
-
-def archive_offset(content: bytes) -> int:
-    return content.index(b"PK\x03\x04")
-
-
-def overwrite(start: float, data: bytes) -> Damage:
-    """Bytes from a share of the file on."""
-
-    def damage(content: bytes) -> bytes:
-        at = int(start * len(content)) if isinstance(start, float) else start
-        return content[:at] + data + content[at + len(data) :]
-
-    return damage
-
 
 #: What is done to a good file before it is packed: form and name -> change.
 ALTERED: dict[tuple[str, str], Alter] = {
@@ -227,12 +104,10 @@ ALTERED: dict[tuple[str, str], Alter] = {
     ("raw", "a tensor is made twice"): lambda p: setattr(
         p.graph.operators[1], "outputs", p.graph.operators[0].outputs
     ),
-    ("raw", "an output that nothing makes"): lambda p: setattr(
-        p.graph, "outputs", np.array([p.graph.outputs[0], new_tensor(p, "x", tensor(p, "scores"), 0)], np.int32)
+    ("raw", "an output that nothing makes"): lambda p: second_output(
+        p, new_tensor(p, "empty", tensor(p, "scores"), TYPES.FLOAT32)
     ),
-    ("raw", "an output out of range"): lambda p: setattr(
-        p.graph, "outputs", np.array([p.graph.outputs[0], 900], np.int32)
-    ),
+    ("raw", "an output out of range"): lambda p: second_output(p, 900),
     ("raw", "constant out of range"): lambda p: setattr(tensor(p, "feature/kernel"), "buffer", 900),
     ("raw", "constant too short"): lambda p: setattr(
         p.model.buffers[tensor(p, "feature/kernel").buffer],
@@ -282,6 +157,8 @@ ALTERED: dict[tuple[str, str], Alter] = {
     ("raw", "metadata identifier M002"): lambda p: setattr(p, "identifier", b"M002"),
     ("raw", "parser of version 9.9.9 needed"): lambda p: p.metadata.update({7: "9.9.9"}),
     ("raw", "parser of version 1.0.0 needed"): lambda p: p.metadata.update({7: "1.0.0"}),
+    ("raw", "parser of version 1.5.0.0 needed"): lambda p: p.metadata.update({7: "1.5.0.0"}),
+    ("raw", "parser of version 1.5.0.1 needed"): lambda p: p.metadata.update({7: "1.5.0.1"}),
     ("raw", "parser version not told"): lambda p: p.metadata.pop(7),
     ("raw", "no subgraph in the metadata"): lambda p: (
         setattr(p, "options", None),
@@ -321,7 +198,7 @@ ALTERED: dict[tuple[str, str], Alter] = {
     ("nms", "an output called otherwise"): lambda p: p.outputs[3].update({0: "count"}),
     ("nms", "other names and another order"): lambda p: (
         outputs(p, 2, 0, 3, 1),
-        [each.update({0: f"StatefulPartitionedCall:{place}"}) for place, each in enumerate(p.outputs)],
+        [each.update({0: f"Call:{place}"}) for place, each in enumerate(p.outputs)],
     ),
     ("raw", "outputs called otherwise"): lambda p: [
         each.update({0: f"Identity_{place}"}) for place, each in enumerate(p.outputs)
@@ -348,8 +225,8 @@ ALTERED: dict[tuple[str, str], Alter] = {
         {6: labels_file(3)}
     ),
     ("nms", "labels named but not there"): lambda p: p.archive.clear(),
-    ("raw", "labels under another name"): lambda p: (
-        p.archive.update({"classes.txt": p.archive.pop("labels.txt")})
+    ("raw", "labels under another name"): lambda p: p.archive.update(
+        {"classes.txt": p.archive.pop("labels.txt")}
     ),
     ("nms", "labels empty"): lambda p: p.archive.update({"labels.txt": b""}),
     ("nms", "labels of two classes"): lambda p: p.archive.update({"labels.txt": b"red\ngreen\n"}),
@@ -411,9 +288,9 @@ DAMAGED: dict[tuple[str, str], Damage] = {
     ("nms", "archive of another kind"): lambda c: c.replace(b"PK\x05\x06", b"PK\x05\x07"),
     ("nms", "archive's list damaged"): lambda c: c.replace(b"PK\x01\x02", b"PK\x01\x03"),
     ("nms", "archive's file damaged"): lambda c: c.replace(b"PK\x03\x04", b"PK\x03\x05"),
-    ("nms", "sizes in the archive that contradict each other"): lambda c: (
-        overwrite(archive_offset(c) + 22, b"\x01")(c)
-    ),
+    ("nms", "sizes in the archive that contradict each other"): lambda c: overwrite(
+        archive_offset(c) + 22, b"\x01"
+    )(c),
     ("nms", "zeros behind the file"): lambda c: c + bytes(100),
     ("raw", "another file before it"): lambda c: b"x" * 16 + c,
     ("raw", "text"): lambda c: b"<html><body>404 Not Found</body></html>" * 20,
@@ -426,14 +303,15 @@ DAMAGED: dict[tuple[str, str], Damage] = {
 }
 
 
+def mutant(form: str, name: str) -> bytes:
+    """One file of the table."""
+    parts = FORMS[form]()
+    if (form, name) in DAMAGED:
+        return DAMAGED[form, name](parts.pack())
+    ALTERED[form, name](parts)
+    return parts.pack()
+
+
 def mutants() -> dict[str, bytes]:
-    """Name -> the file's bytes; made anew with every call."""
-    found = {}
-    for (form, name), alter in ALTERED.items():
-        parts = FORMS[form]()
-        alter(parts)
-        found[f"{form}: {name}"] = parts.pack()
-    good = {form: build().pack() for form, build in FORMS.items()}
-    for (form, name), damage in DAMAGED.items():
-        found[f"{form}: {name}"] = damage(good[form])
-    return found
+    """All files, by form and name."""
+    return {f"{form}: {name}": mutant(form, name) for form, name in (*ALTERED, *DAMAGED)}

@@ -13,20 +13,21 @@ from typing import Any
 
 import pytest
 
+from mnasfpn.models.doctor.attempt import AttemptProcess
 from mnasfpn.models.doctor.clients import CLIENTS, diagnose
 from mnasfpn.models.doctor.finding import Diagnosis
-from mnasfpn.models.doctor.trial import TrialProcess
+from mnasfpn.tests.models.doctor.alterations import unaligned
 from mnasfpn.tests.models.doctor.detector_files import nms_parts, raw_parts
 from mnasfpn.tests.models.doctor.mediapipe_verdicts import RECORDED
-from mnasfpn.tests.models.doctor.mutations import ALTERED, DAMAGED, mutants, unaligned
+from mnasfpn.tests.models.doctor.mutations import ALTERED, DAMAGED, mutants
 
 recorded: dict[str, Any] = json.loads(RECORDED.read_text())
 files = cache(mutants)
 
 
 @pytest.fixture(scope="module")
-def trials() -> Iterator[TrialProcess]:
-    with TrialProcess() as process:
+def attempts() -> Iterator[AttemptProcess]:
+    with AttemptProcess() as process:
         yield process
 
 
@@ -45,8 +46,8 @@ def test_every_file_of_the_table_has_a_recorded_verdict() -> None:
 
 
 @pytest.mark.parametrize("name", recorded["verdicts"])
-def test_the_doctor_says_what_mediapipe_does(name: str, trials: TrialProcess) -> None:
-    diagnosis = diagnose(files()[name], "mediapipe", trials)
+def test_the_doctor_says_what_mediapipe_does(name: str, attempts: AttemptProcess) -> None:
+    diagnosis = diagnose(files()[name], "mediapipe", attempts)
     real = recorded["verdicts"][name]
     assert diagnosis.verdict == real["verdict"], (real["reason"], seen(diagnosis))
     for finding in diagnosis.findings:
@@ -73,7 +74,7 @@ def test_the_recorded_verdicts_are_those_of_the_wheel() -> None:
     assert {name: each["verdict"] for name, each in found.items()} == expected
 
 
-def test_findings_say_what_is_wrong_in_words(trials: TrialProcess) -> None:
+def test_findings_say_what_is_wrong_in_words(attempts: AttemptProcess) -> None:
     """The reason is the true one: it names what was changed."""
     for name, part, word in (
         ("nms: no normalisation", "input", "none, and the input is float32"),
@@ -85,48 +86,48 @@ def test_findings_say_what_is_wrong_in_words(trials: TrialProcess) -> None:
         ("raw: constant too short", "file", "feature/kernel"),
         ("raw: half the file", "file", "bytes at"),
     ):
-        first = diagnose(files()[name], "mediapipe", trials).findings[0]
+        first = diagnose(files()[name], "mediapipe", attempts).findings[0]
         assert (first.part, word in first.found) == (part, True), (name, first)
 
 
 def test_files_in_order_are_praised_by_every_client_that_can_use_them(
-    trials: TrialProcess,
+    attempts: AttemptProcess,
 ) -> None:
     raw, nms = raw_parts().pack(), nms_parts().pack()
     for client in CLIENTS:
-        assert diagnose(raw, client, trials).verdict == "works"
+        assert diagnose(raw, client, attempts).verdict == "works"
         expected = "refuses" if client == "litert-gpu" else "works"
-        assert diagnose(nms, client, trials).verdict == expected
+        assert diagnose(nms, client, attempts).verdict == expected
 
 
-def test_custom_operators_are_refused_where_they_are_not_known(trials: TrialProcess) -> None:
+def test_custom_operators_are_refused_where_they_are_not_known(attempts: AttemptProcess) -> None:
     flex = files()["raw: Flex operator"]
     for client in CLIENTS:
-        diagnosis = diagnose(flex, client, trials)
+        diagnosis = diagnose(flex, client, attempts)
         assert diagnosis.verdict == "refuses"
         assert any("FlexErf" in finding.found for finding in diagnosis.findings)
 
 
-def test_clients_without_metadata_need_none(trials: TrialProcess) -> None:
+def test_clients_without_metadata_need_none(attempts: AttemptProcess) -> None:
     parts = raw_parts()
     parts.metadata = parts.options = None
     content = parts.pack()
-    verdicts = {client: diagnose(content, client, trials).verdict for client in CLIENTS}
+    verdicts = {client: diagnose(content, client, attempts).verdict for client in CLIENTS}
     assert verdicts == {
         client: "refuses" if client.startswith("mediapipe") else "works" for client in CLIENTS
     }
 
 
-def test_constants_that_are_not_aligned_are_warned_of(trials: TrialProcess) -> None:
+def test_constants_that_are_not_aligned_are_warned_of(attempts: AttemptProcess) -> None:
     aligned = raw_parts()
     crooked = raw_parts()
     unaligned(crooked)
     for parts, told in ((aligned, False), (crooked, True)):
-        diagnosis = diagnose(parts.pack(), "litert-cpu", trials)
+        diagnosis = diagnose(parts.pack(), "litert-cpu", attempts)
         assert diagnosis.verdict == "works"
         assert any(finding.part == "alignment" for finding in diagnosis.findings) is told
 
 
-def test_the_runtimes_partitions_are_counted(trials: TrialProcess) -> None:
-    assert diagnose(raw_parts().pack(), "litert-cpu", trials).partitions == 1
-    assert diagnose(b"", "litert-cpu", trials).partitions is None
+def test_the_runtimes_partitions_are_counted(attempts: AttemptProcess) -> None:
+    assert diagnose(raw_parts().pack(), "litert-cpu", attempts).partitions == 1
+    assert diagnose(b"", "litert-cpu", attempts).partitions is None

@@ -18,11 +18,11 @@ from ..graph.attributes import Shape
 from .inspected_file import InspectedFile
 
 MOST_S = 120.0  # for one file
-COMMAND = [sys.executable, "-m", f"{__package__}.trial_worker"]
+COMMAND = [sys.executable, "-m", f"{__package__}.attempt_worker"]
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class Attempt:
     """How far ai-edge-litert came, which shares its kernels with every client.
 
     Args:
@@ -39,7 +39,7 @@ class Trial:
     partitions: int | None = None
 
 
-class TrialProcess:
+class AttemptProcess:
     """Runs files one after another; a new process is started where the last one died.
 
     Use as a context manager: the process ends with it.
@@ -52,7 +52,7 @@ class TrialProcess:
         self._most_s = most_s
         self._worker: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> TrialProcess:
+    def __enter__(self) -> AttemptProcess:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -61,8 +61,8 @@ class TrialProcess:
             self._worker.communicate()
             self._worker = None
 
-    def run(self, file: InspectedFile) -> Trial:
-        """One file's trial."""
+    def run(self, file: InspectedFile) -> Attempt:
+        """One file's attempt."""
         worker = self._started()
         assert worker.stdin is not None
         assert worker.stdout is not None
@@ -85,7 +85,7 @@ class TrialProcess:
                     answers.append(json.loads(worker.stdout.readline() or "null"))
             finally:
                 late.cancel()
-        return self._trial(answers)
+        return self._attempt(answers)
 
     def _started(self) -> subprocess.Popen[str]:
         if self._worker is None:
@@ -98,17 +98,17 @@ class TrialProcess:
             )
         return self._worker
 
-    def _trial(self, answers: list[Any]) -> Trial:
+    def _attempt(self, answers: list[Any]) -> Attempt:
         *before, last = answers
         stage: Literal["nothing", "loaded"] = "loaded" if before else "nothing"
         if last is None:
-            return Trial(stage, self._end())
+            return Attempt(stage, self._end())
         if last["stage"] == "untried":
-            return Trial("untried", last["message"])
+            return Attempt("untried", last["message"])
         if last["stage"] == "stopped":
-            return Trial(stage, " ".join(last["message"].split()))
+            return Attempt(stage, " ".join(last["message"].split()))
         outputs = tuple((dtype, tuple(shape)) for dtype, shape in last["outputs"])
-        return Trial("ran", outputs=outputs, partitions=last["partitions"])
+        return Attempt("ran", outputs=outputs, partitions=last["partitions"])
 
     def _end(self) -> str:
         """How the worker ended; the next file gets a new one."""

@@ -1,4 +1,4 @@
-"""The program of :class:`.trial.TrialProcess`: runs files in ai-edge-litert, one after another.
+"""The program of :class:`.attempt.AttemptProcess`: runs files in ai-edge-litert, one after another.
 
 Reads a request per line; answers with one line of JSON for each step that succeeded, or with the
 runtime's message. Where the runtime aborts, this process ends, and the last line says how far it
@@ -62,9 +62,10 @@ def _run(interpreter: Any, inputs: list[int], outputs: list[int]) -> list[tuple[
 def _partitions(interpreter: Any) -> int | None:
     """Of XNNPACK; None if this release does not tell its plan, or not its names."""
     try:
-        return sum(each["op_name"] == "DELEGATE" for each in interpreter._get_ops_details())
+        names = [each["op_name"] for each in interpreter._get_ops_details()]
     except (AttributeError, UnicodeDecodeError):
         return None
+    return names.count("DELEGATE")
 
 
 if __name__ == "__main__":
