@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 CLIENTS = ("mediapipe", "mediapipe-android", "litert-cpu", "litert-gpu", "play-services")
 SAID = {
-    "works": "opens this file and runs it",
-    "fails": "opens this file, but the first image ends in an error",
-    "refuses": "does not open this file",
+    "works": "nothing keeps {} from this file",
+    "fails": "{} opens this file, but the first image ends in an error",
+    "refuses": "{} does not open this file",
 }
 STYLES = {"refuses": "bold red", "fails": "bold red", "warns": "yellow"}
 
@@ -102,11 +102,12 @@ def _costs(content: bytes, estimator: Any) -> PartitionCosts | str:
 
 
 def _print(file: Path, diagnosis: Diagnosis, costs: PartitionCosts | str) -> None:
-    said = SAID[diagnosis.verdict]
-    say(f"{diagnosis.client} {said}: {file}", "bold")
+    said = SAID[diagnosis.verdict].format(diagnosis.client)
+    say(f"{said}: {file}", "bold")
     for finding in diagnosis.findings:
         if finding.level == "notes":
-            say(f"  {finding.part}: {finding.found} ({finding.needs})")
+            advice = f"; {finding.change}" if finding.change else ""
+            say(f"  {finding.part}: {finding.found} ({finding.needs}){advice}")
             continue
         say(f"  {finding.level}: {finding.part}", STYLES[finding.level])
         say(f"    needs   {finding.needs}")

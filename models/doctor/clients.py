@@ -193,7 +193,7 @@ def _tensors(inspection: Inspection) -> Iterator[Finding]:
                     "export with float32 inputs and outputs",
                 )
             else:
-                yield Finding("notes", part, "types and shapes that the app expects", described)
+                yield Finding("notes", part, "type and shape", described)
 
 
 def _described(inspection: Inspection) -> Iterator[Finding]:
@@ -233,8 +233,8 @@ def _play_services(inspection: Inspection) -> Iterator[Finding]:
 
 #: Client -> its rules, in the order in which they are told.
 CLIENTS: dict[str, tuple[Rule, ...]] = {
-    "mediapipe": (_alignment, _mediapipe_attempt, _mediapipe),
-    "mediapipe-android": (_alignment, _mediapipe_attempt, _mediapipe, _android),
+    "mediapipe": (_alignment, _mediapipe_attempt, _tensors, _mediapipe),
+    "mediapipe-android": (_alignment, _mediapipe_attempt, _tensors, _mediapipe, _android),
     "litert-cpu": (_alignment, _attempt, _signature, _tensors, _described),
     "litert-gpu": (_alignment, _attempt, _gpu, _signature, _tensors, _described),
     "play-services": (_alignment, _attempt, _play_services, _tensors, _described),

@@ -52,6 +52,13 @@ def anchor_findings(
             f"write {coordinates}",
         )
         return
+    scales = ", ".join(f"{scale:g}" for scale in decoding.scales)
+    yield Finding(
+        "notes",
+        "anchors",
+        "anchors, and scales by which x, y, w, h are divided",
+        f"{len(found.anchors):,} anchors; {scales}",
+    )
     yield from _anchor_count(found.anchors, decoding)
     yield from _shapes_raw(detector, decoding, order)
     yield from _scales(decoding)

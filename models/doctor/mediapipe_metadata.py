@@ -16,6 +16,7 @@ from .label_archive import DamagedArchive, read_archive
 from .mediapipe_tensors import Detector, has_float_input
 
 FLOAT32_EPSILON = 2**-23
+MOST_SHOWN = 5  # labels
 METADATA_FIX = "write the metadata again, with `mnasfpn export` or from the public schema"
 
 
@@ -57,12 +58,16 @@ def _normalisation(image: TensorMetadata, is_float: bool) -> Iterator[Finding]:
     elif len(means) not in (1, 3):
         yield wrong(f"{len(means)} of each; 1 or 3 are allowed")
     elif is_float:
+        mean, deviation = means[0], deviations[0]
         if len({*zip(means, deviations, strict=True)}) > 1:
             yield wrong("different values by colour, which MediaPipe does not have")
-        elif abs(deviations[0]) < FLOAT32_EPSILON:
+        elif abs(deviation) < FLOAT32_EPSILON:
             yield wrong("a deviation of 0")
-        elif not -means[0] / deviations[0] < (255 - means[0]) / deviations[0]:
-            yield wrong(f"a deviation of {deviations[0]}, so that the range is empty")
+        elif not -mean / deviation < (255 - mean) / deviation:
+            yield wrong(f"a deviation of {deviation}, so that the range is empty")
+        else:
+            found = f"{-mean / deviation:g} to {(255 - mean) / deviation:g}"
+            yield Finding("notes", "input", "the range of pixels", found)
 
 
 def box_findings(location: TensorMetadata, inside: bool) -> Iterator[Finding]:
@@ -142,8 +147,10 @@ def label_findings(
             "append it; programs that rewrite a model often cut it off",
         )
         return
-    lines = labels.decode(errors="replace").split("\n")
-    count = len(lines) - (not lines[-1])
+    lines = labels.decode(errors="replace").removesuffix("\n").split("\n")
+    count, shown = len(lines), ", ".join(lines[:MOST_SHOWN])
+    more = ", ..." if count > MOST_SHOWN else ""
+    yield Finding("notes", "labels", "a name for each class", f"{count}: {shown}{more}")
     decoding = None if inside or metadata.detector is None else metadata.detector.decoding
     if decoding is not None and count != decoding.classes:
         yield Finding(

@@ -23,7 +23,14 @@ def test_a_good_file(tmp_path: Path) -> None:
     result = invoke("doctor", path)
     assert result.exit_code == 0
     assert result.stdout.splitlines() == [
-        f"mediapipe opens this file and runs it: {path}",
+        f"nothing keeps mediapipe from this file: {path}",
+        "  input: 'image' float32 [1, 32, 32, 3] (type and shape)",
+        "  outputs: 'location' float32 [1, 10, 4] (type and shape)",
+        "  outputs: 'category' float32 [1, 10] (type and shape)",
+        "  outputs: 'score' float32 [1, 10] (type and shape)",
+        "  outputs: 'number' float32 [1] (type and shape)",
+        "  input: -1 to 1 (the range of pixels)",
+        "  labels: 3: red, green, blue (a name for each class)",
         "XNNPACK: 1 partition; the runtime of this PC makes 1",
     ]
 
