@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ..graph.attributes import Shape
@@ -17,7 +18,6 @@ from ..tflite.flatbuffer import Table
 from ..tflite.schema import BUILTIN_NAMES
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 DTYPES: dict[int, str] = {
@@ -121,8 +121,6 @@ class InspectedFile:
 
     def metadata(self, name: str) -> NDArray[np.uint8] | None:
         """Bytes of the metadata of a name, None if there is none; empty if it leads nowhere."""
-        import numpy as np
-
         for entry in self._model.tables(6):
             if entry.text(0) == name:
                 place = entry.scalar(1, "I", 0)
@@ -132,8 +130,6 @@ class InspectedFile:
 
     def start_of(self, data: NDArray[np.uint8]) -> int:
         """Where a constant begins in the file."""
-        import numpy as np
-
         whole = np.frombuffer(self.content, np.uint8)
         return int(data.ctypes.data - whole.ctypes.data)
 

@@ -12,12 +12,14 @@ from importlib.util import find_spec
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mnasfpn.models.doctor.attempt import AttemptProcess
 from mnasfpn.models.doctor.clients import CLIENTS, diagnose
 from mnasfpn.models.doctor.finding import Diagnosis
-from mnasfpn.tests.models.doctor.alterations import unaligned
-from mnasfpn.tests.models.doctor.detector_files import nms_parts, raw_parts
+from mnasfpn.tests.models.doctor.alterations import custom_operator, unaligned
+from mnasfpn.tests.models.doctor.detector_files import FORMS, nms_parts, raw_parts
 from mnasfpn.tests.models.doctor.mediapipe_verdicts import RECORDED
 from mnasfpn.tests.models.doctor.mutations import ALTERED, DAMAGED, mutants
 
@@ -106,6 +108,29 @@ def test_custom_operators_are_refused_where_they_are_not_known(attempts: Attempt
         diagnosis = diagnose(flex, client, attempts)
         assert diagnosis.verdict == "refuses"
         assert any("FlexErf" in finding.found for finding in diagnosis.findings)
+
+
+def test_operators_that_only_mediapipe_has_are_not_tried(attempts: AttemptProcess) -> None:
+    parts = raw_parts()
+    custom_operator(parts, "MaxUnpooling2D")
+    content = parts.pack()
+    assert diagnose(content, "litert-cpu", attempts).verdict == "refuses"
+    diagnosis = diagnose(content, "mediapipe", attempts)
+    assert diagnosis.verdict == "works"
+    assert "operators: not run here: MaxUnpooling2D" in " ".join(seen(diagnosis))
+
+
+@settings(max_examples=60)
+@given(st.sampled_from(list(CLIENTS)), st.sampled_from(list(FORMS)), st.data())
+def test_any_damage_gets_a_verdict_of_any_client(
+    attempts: AttemptProcess, client: str, form: str, data: st.DataObject
+) -> None:
+    content = bytearray(FORMS[form]().pack())
+    at = data.draw(st.integers(0, len(content) - 4))
+    content[at : at + 4] = data.draw(st.binary(min_size=4, max_size=4))
+    diagnosis = diagnose(bytes(content), client, attempts)
+    refused = any(finding.level == "refuses" for finding in diagnosis.findings)
+    assert (diagnosis.verdict == "refuses") is refused
 
 
 def test_clients_without_metadata_need_none(attempts: AttemptProcess) -> None:
