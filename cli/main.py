@@ -11,6 +11,7 @@ import click
 from .. import __version__
 from .verbs.data import data
 from .verbs.devices import devices
+from .verbs.doctor import doctor
 from .verbs.estimate import estimate
 from .verbs.evaluate import evaluate
 from .verbs.export import export
@@ -53,6 +54,7 @@ for verb in (
     train,
     evaluate,
     export,
+    doctor,
     report,
     quickstart,
 ):

@@ -1,0 +1,1 @@
+"""What is wrong with a .tflite file for the program that is to open it."""
