@@ -189,9 +189,7 @@ class _OpenFile:
     run: Callable[[Floats], list[Floats]]
 
 
-def _opened(
-    model: bytes | str | os.PathLike[str], threads: int
-) -> tuple[str, bytes, _OpenFile]:
+def _opened(model: bytes | str | os.PathLike[str], threads: int) -> tuple[str, bytes, _OpenFile]:
     """(what to call it, its bytes, the file)."""
     from ai_edge_litert.interpreter import Interpreter
 

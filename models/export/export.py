@@ -213,9 +213,7 @@ def described_file(network: bytes, form: Form, classes: Sequence[str], anchors: 
     return with_labels(pack(model), classes)
 
 
-def _noisiest(
-    shipment: Shipment, raw: bytes, held_out: HeldOut
-) -> tuple[TensorNoise, ...]:
+def _noisiest(shipment: Shipment, raw: bytes, held_out: HeldOut) -> tuple[TensorNoise, ...]:
     """Beside the float32 file of whoever made this one: its tensors have the same names."""
     if shipment.precision == "float32":
         return ()

@@ -20,7 +20,6 @@ from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.weights import weight_shapes
 from mnasfpn.models.heads.predictor import SharedPredictor
 from mnasfpn.models.model_files import save
-from mnasfpn.models.tflite.reader import read_tflite
 from mnasfpn.models.tflite.writer import write_tflite
 from mnasfpn.models.training.recipes import RECIPES
 from mnasfpn.models.training.run_folder import load_run, load_settings

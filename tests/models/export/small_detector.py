@@ -34,7 +34,7 @@ DETECTOR = Detector(
     classes=CLASSES,
     input_size=SIZE,
 )
-LABELS = tuple("zero one two three four five six seven eight nine".split())
+LABELS = tuple(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
 
 
 def visible_weights(detector: Detector = DETECTOR, seed: int = 0) -> Weights:

@@ -70,8 +70,11 @@ def test_what_is_measured_is_what_ships(weights):
     timed = write_tflite(graph, shipped_weights(DETECTOR, weights))
     ships = pack(raw_model(DETECTOR, weights))
     assert list_operators(timed) == list_operators(ships)
-    layers = [[(layer.op, layer.shape, layer.weights) for layer in read_tflite(c)] for c in (timed, ships)]
-    assert layers[0] == layers[1]
+    found, expected = (
+        [(layer.op, layer.shape, layer.weights) for layer in read_tflite(content)]
+        for content in (ships, timed)
+    )
+    assert found == expected
     image = np.full((1, SIZE, SIZE, 3), 0.5, np.float32)
     (codes, scores), (timed_codes, timed_scores) = (
         tflite_predictor(content).predict(image) for content in (ships, timed)
@@ -109,7 +112,7 @@ def test_integers_have_the_same_forms(precision, form, weights, held_out, calibr
     shipment = Shipment(DETECTOR, weights, LABELS, precision, form)
     report = export(shipment, path, held_out, calibration, max_ap_drop=1.0)
     assert path.stat().st_size < 0.6 * len(write_tflite(shipped_graph(DETECTOR)))
-    assert 0 < report.comparison.max_score_difference
+    assert report.comparison.max_score_difference > 0
     assert report.noisiest[0].snr_db <= report.noisiest[-1].snr_db < 60
     assert read_metadata(path.read_bytes()) is not None
     boxes, scores = report.quantisation
@@ -164,8 +167,8 @@ def test_bad_names_and_precisions_are_refused(weights, held_out, tmp_path):
     shipment = Shipment(DETECTOR, weights, LABELS)
     with pytest.raises(InvalidInput, match=r"\.tflite"):
         export(shipment, tmp_path / "model.bin", held_out)
+    empty = HeldOut(SIZE, photographs=np.zeros((0, SIZE, SIZE, 3), np.float32))
     with pytest.raises(InvalidInput, match="got none"):
-        empty = HeldOut(SIZE, photographs=np.zeros((0, SIZE, SIZE, 3), np.float32))
         export(shipment, tmp_path / "model.tflite", empty)
     with pytest.raises(InvalidInput, match="float32, float16, dynamic, int8"):
         raw_model(DETECTOR, weights, "int4")
@@ -241,7 +244,8 @@ def test_the_converter_is_a_witness(weights, held_out):
     found, expected = (list_operators(content)[0] for content in (ours, theirs))
     # One pixel at level 6: see models/networks/keras_network.py.
     for operators in (found, expected):
-        operators.pop("RESHAPE"), operators.pop("ADD")
+        operators.pop("RESHAPE")
+        operators.pop("ADD")
     assert found == expected
     for image in held_out:
         (codes, scores), (their_codes, their_scores) = (

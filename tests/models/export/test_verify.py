@@ -45,7 +45,9 @@ def test_float32_equals_the_trained_network(form, network, weights, held_out):
     assert found.faults("float32", 0.0) == ()
 
 
-@pytest.mark.parametrize(("kind", "codes", "fault"), [("box", 0.5, "corners of boxes"), ("class", 0, "scores")])
+@pytest.mark.parametrize(
+    ("kind", "codes", "fault"), [("box", 0.5, "corners of boxes"), ("class", 0, "scores")]
+)
 def test_another_network_is_told_by_how_much_it_differs(
     kind, codes, fault, network, weights, held_out
 ):
