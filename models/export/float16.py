@@ -39,8 +39,8 @@ def halve_weights(model: Any) -> None:
             halves = values.astype(np.float16)
         if not np.isfinite(halves).all():
             raise JobFailed(
-                f"{name_of(tensor)} holds {np.abs(values).max():.3g}, and float16 nothing above 65504; "
-                "export as float32, or train with weight decay"
+                f"{name_of(tensor)} holds {np.abs(values).max():.3g}, and float16 nothing above "
+                "65504; export as float32, or train with weight decay"
             )
         stored = add_tensor(
             graph, f"{name_of(tensor)}/float16", tensor.shape, "float16", add_buffer(model, halves)

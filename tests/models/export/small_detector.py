@@ -10,7 +10,7 @@ import numpy as np
 from mnasfpn.models.data.coco import CocoSplit, read_coco
 from mnasfpn.models.data.digits import DigitsSettings, write_digits
 from mnasfpn.models.detector import Backbone, Detector
-from mnasfpn.models.export.held_out import sample_photographs
+from mnasfpn.models.export.judged_images import sample_photographs
 from mnasfpn.models.genotype import Block, Genotype
 from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.graph.weights import Weights, balanced_weights
@@ -34,7 +34,7 @@ DETECTOR = Detector(
     classes=CLASSES,
     input_size=SIZE,
 )
-LABELS = tuple(["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"])
+LABELS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 
 
 def visible_weights(detector: Detector = DETECTOR, seed: int = 0) -> Weights:

@@ -17,7 +17,7 @@ from mnasfpn.models.export.convert import OUTPUTS, convert, name_outputs, raw_mo
 from mnasfpn.models.export.description import Description, Latency, TrainingData
 from mnasfpn.models.export.export import ExportReport, Shipment, export
 from mnasfpn.models.export.file_facts import list_operators
-from mnasfpn.models.export.held_out import HeldOut, calibration_images, drawn
+from mnasfpn.models.export.judged_images import HeldOut, calibration_images, drawn
 from mnasfpn.models.export.metadata import read_metadata
 from mnasfpn.models.export.post_process import POST_PROCESS
 from mnasfpn.models.export.shipped_graph import shipped_graph, shipped_weights
