@@ -18,8 +18,8 @@ from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
 from ..kernels.kernel import Kernel
 from ..profile.calibration import SHARED, Calibration, FamilyCalibration, cold_share, settled_us
+from .held_out import Chosen, held_out
 from .intervals import conformal_half_width, coverage_from
-from .judged_images import Chosen, held_out
 from .robust_least_squares import robust_least_squares
 
 KernelCost = Callable[[Kernel], float]  # net microseconds of a kernel measured alone

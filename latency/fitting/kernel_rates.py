@@ -19,7 +19,7 @@ from ...errors import InvalidInput, NotCovered
 from ..kernels.features import FEATURE_NAMES, Matrix, feature_matrix
 from ..kernels.kernel import Kernel
 from ..profile.regressor import Regressor, by_feature
-from .judged_images import Chosen, held_out
+from .held_out import Chosen, held_out
 
 ITERATIONS = 100
 CONVERGED = 1e-10

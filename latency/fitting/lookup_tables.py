@@ -34,8 +34,8 @@ from ..kernels.runtimes import BUILTIN, Runtime
 from ..profile.calibration import Calibration
 from ..profile.device_profile import CampaignRecord, DeviceProfile
 from ..profile.table import MeasuredKernel
+from .held_out import every_fifth
 from .intervals import COVERAGE, conformal_half_width
-from .judged_images import every_fifth
 from .kernel_rates import TimedModel, fit_rates, predict_held_out
 
 EXPANDED = "expanded_conv"

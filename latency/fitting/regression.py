@@ -18,8 +18,8 @@ from ...errors import InvalidInput
 from ..kernels.features import MONOTONE, Matrix, feature_matrix
 from ..kernels.kernel import Kernel
 from ..profile.regressor import Method, Regressor, Trees, by_feature
+from .held_out import FOLDS, Chosen, held_out
 from .intervals import conformal_half_width
-from .judged_images import FOLDS, Chosen, held_out
 from .robust_least_squares import robust_least_squares
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from ..kernels.execution import ExecutionPlan
 from ..kernels.features import Matrix
 from ..profile.calibration import SHARED, Calibration
 from ..profile.device_profile import DeviceProfile
+from .held_out import held_out
 from .intervals import conformal_half_width, coverage_from
-from .judged_images import held_out
 
 #: On the square of a kind's relative distance from the common factor; the last leaves only that.
 KIND_SHRINKAGES = (0.001, 0.01, 0.1, 1.0, 10.0, 1e6)
