@@ -231,7 +231,7 @@ def test_a_file_that_loses_too_much_is_not_written(
     monkeypatch.setattr(verify, "TOLERANCES", nothing)
     out = tmp_path / "m.tflite"
     command = ["export", trained, "--precision", "float16", "--data", data, "--count", 1]
-    said = refused(*command, "--out", out, code=1)
+    said = refused(*command, "--out", out, "--json", code=1)
     assert "m.tflite was not written: scores differ by" in said
     assert "most was lost in" in said
     assert [each.name for each in tmp_path.iterdir()] == ["m.refused.json"]
