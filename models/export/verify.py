@@ -32,7 +32,7 @@ from .metadata import Form
 CONFIDENT = 0.3  # score from which an application would show a box
 #: Standard deviation over the anchors, of codes and of scores as logits, below which a comparison
 #: says nothing. Weights at the start of a training, as published, have about 1e-8.
-LEAST_SPREAD = 0.01
+LEAST_SPREAD = 1e-3
 MAX_AP_DROP = 0.02
 #: Between the operator inside a file and our own computation from the same file's raw outputs.
 SAME_BOX, SAME_SCORE = 1e-4, 1e-5
