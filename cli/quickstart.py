@@ -227,7 +227,7 @@ def _ship(
     from ..models.data.coco import read_coco
     from ..models.export.description import training_data
     from ..models.export.export import Shipment, export
-    from ..models.export.held_out import HeldOut, calibration_images
+    from ..models.export.judged_images import HeldOut, calibration_images
     from ..models.export.shipped_graph import shipped_graph
     from ..models.tflite.reader import read_tflite
     from ..models.tflite.writer import write_tflite

@@ -60,7 +60,12 @@ def export(
     """
     from ...models.data.coco import read_coco
     from ...models.export.export import export as export_detector
-    from ...models.export.held_out import HeldOut, calibration_images, drawn, sample_photographs
+    from ...models.export.judged_images import (
+        HeldOut,
+        calibration_images,
+        drawn,
+        sample_photographs,
+    )
     from ..datasets import part_of
 
     files = (data, train_json, val_json, images)

@@ -44,13 +44,16 @@ def crop_window(size: tuple[int, int], generator: np.random.Generator) -> Window
     least, most = (share * height * width for share in CROP_AREA)
     for _ in range(CROP_TRIES):
         aspect = generator.uniform(*CROP_ASPECT)
-        highest = min(round(math.sqrt(most / aspect)), height, int((width + 0.5) / aspect))
+        highest = round(math.sqrt(most / aspect))
+        if highest * aspect > width:
+            highest = int((width + 0.5) / aspect)
+            highest -= highest * aspect > width
+        highest = min(highest, height)
         lowest = min(round(math.sqrt(least / aspect)), highest)
         crop_h = int(generator.integers(lowest, highest + 1))
+        area = crop_h * round(crop_h * aspect)
+        crop_h += (area < least) - (area > most)  # by rounding
         crop_w = round(crop_h * aspect)
-        if crop_h * crop_w < least:  # by rounding
-            crop_h += 1
-            crop_w = round(crop_h * aspect)
         if least <= crop_h * crop_w <= most and crop_w <= width and crop_h <= height:
             left = int(generator.integers(max(width - crop_w, 1)))
             top = int(generator.integers(max(height - crop_h, 1)))

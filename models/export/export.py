@@ -30,7 +30,7 @@ from .file_facts import (
     list_operators,
     output_quantisation,
 )
-from .held_out import HeldOut
+from .judged_images import HeldOut
 from .metadata import Form, add_metadata, with_labels
 from .post_process import POST_PROCESS, add_post_process
 from .shipped_graph import shipped_graph, shipped_weights

@@ -12,7 +12,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from ...errors import JobFailed
-from ..tflite.model_object import add_buffer, add_code, add_tensor
+from ..tflite.model_object import add_buffer, add_code, add_tensor, name_of
 
 WITH_WEIGHTS = frozenset(
     (
@@ -39,11 +39,11 @@ def halve_weights(model: Any) -> None:
             halves = values.astype(np.float16)
         if not np.isfinite(halves).all():
             raise JobFailed(
-                f"{tensor.name} holds {np.abs(values).max():.3g}, and float16 nothing above 65504; "
-                "export as float32, or train with weight decay"
+                f"{name_of(tensor)} holds {np.abs(values).max():.3g}, and float16 nothing above "
+                "65504; export as float32, or train with weight decay"
             )
         stored = add_tensor(
-            graph, f"{tensor.name}/float16", tensor.shape, "float16", add_buffer(model, halves)
+            graph, f"{name_of(tensor)}/float16", tensor.shape, "float16", add_buffer(model, halves)
         )
         tensor.buffer = 0
         dequantise.append(

@@ -15,7 +15,7 @@ from flatbuffers import flexbuffers
 from ..arrays import Floats
 from ..detection.box_coding import CODE_SCALES
 from ..detection.suppression import NmsSettings
-from ..tflite.model_object import add_buffer, add_code, add_tensor
+from ..tflite.model_object import add_buffer, add_code, add_tensor, name_of
 
 POST_PROCESS = "TFLite_Detection_PostProcess"
 #: In this order, which is also that in which applications expect them.
@@ -35,7 +35,7 @@ def add_post_process(model: Any, anchors: Floats, classes: int, settings: NmsSet
     shapes = ((1, settings.total, 4), (1, settings.total), (1, settings.total), (1,))
     # The last operator's output may have the name already.
     for index in (codes, scores):
-        graph.tensors[index].name = f"raw/{_name(graph.tensors[index])}"
+        graph.tensors[index].name = f"raw/{name_of(graph.tensors[index])}"
     anchor_tensor = add_tensor(
         graph, "anchors", anchors.shape, "float32", add_buffer(model, anchors.astype(np.float32))
     )
@@ -66,7 +66,3 @@ def add_post_process(model: Any, anchors: Floats, classes: int, settings: NmsSet
         )
     )
     graph.outputs = np.array(outputs, np.int32)
-
-
-def _name(tensor: Any) -> str:
-    return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name)

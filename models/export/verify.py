@@ -26,13 +26,13 @@ from ..detection.suppression import Detections, detect
 from ..evaluation.coco_metrics import mean_precision
 from ..evaluation.predictors import Predictor, tflite_finder, tflite_predictor
 from .convert import Precision
-from .held_out import HeldOut
+from .judged_images import HeldOut
 from .metadata import Form
 
 CONFIDENT = 0.3  # score from which an application would show a box
 #: Standard deviation over the anchors, of codes and of scores as logits, below which a comparison
 #: says nothing. Weights at the start of a training, as published, have about 1e-8.
-LEAST_SPREAD = 0.01
+LEAST_SPREAD = 1e-3
 MAX_AP_DROP = 0.02
 #: Between the operator inside a file and our own computation from the same file's raw outputs.
 SAME_BOX, SAME_SCORE = 1e-4, 1e-5
@@ -186,12 +186,11 @@ def compare(
                 return post_processed(codes, scores, anchors)
             return in_pixels(by_mediapipe(codes, scores, anchors), size)
 
-        expected, found = (
-            tuple(array[0] for array in predictor.predict(image))
-            for predictor in (original, exported)
-        )
+        (codes,), (scores,) = original.predict(image)
+        (found_codes,), (found_scores,) = exported.predict(image)
+        expected, found = (codes, scores), (found_codes, found_scores)
         differences.add(expected, found, anchors)
-        trained.append(detect(*expected, anchors))
+        trained.append(detect(codes, scores, anchors))
         before.append(client(*expected))
         after.append(client(*found))
         if inside is not None:

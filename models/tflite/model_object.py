@@ -36,6 +36,11 @@ def _aligned(buffer: Any) -> Any:
     return buffer if data is None else AlignedBuffer(np.asarray(data, np.uint8))
 
 
+def name_of(tensor: Any) -> str:
+    """Of a ``TensorT``: bytes where it was read, text where it was given."""
+    return tensor.name.decode() if isinstance(tensor.name, bytes) else str(tensor.name)
+
+
 def add_buffer(model: Any, data: np.ndarray[Any, Any]) -> int:
     """Index of a new constant's bytes."""
     model.buffers.append(AlignedBuffer(np.ascontiguousarray(data).reshape(-1).view(np.uint8)))

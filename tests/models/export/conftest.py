@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from mnasfpn.models.export.held_out import HeldOut, calibration_images
+from mnasfpn.models.export.judged_images import HeldOut, calibration_images
 from mnasfpn.tests.models.export.small_detector import SIZE, digits, visible_weights
 
 

@@ -17,7 +17,7 @@ from mnasfpn.models.export.convert import OUTPUTS, convert, name_outputs, raw_mo
 from mnasfpn.models.export.description import Description, Latency, TrainingData
 from mnasfpn.models.export.export import ExportReport, Shipment, export
 from mnasfpn.models.export.file_facts import list_operators
-from mnasfpn.models.export.held_out import HeldOut, calibration_images, drawn
+from mnasfpn.models.export.judged_images import HeldOut, calibration_images, drawn
 from mnasfpn.models.export.metadata import read_metadata
 from mnasfpn.models.export.post_process import POST_PROCESS
 from mnasfpn.models.export.shipped_graph import shipped_graph, shipped_weights
@@ -70,10 +70,11 @@ def test_what_is_measured_is_what_ships(weights):
     timed = write_tflite(graph, shipped_weights(DETECTOR, weights))
     ships = pack(raw_model(DETECTOR, weights))
     assert list_operators(timed) == list_operators(ships)
-    layers = [
-        [(layer.op, layer.shape, layer.weights) for layer in read_tflite(c)] for c in (timed, ships)
-    ]
-    assert layers[0] == layers[1]
+    found, expected = (
+        [(layer.op, layer.shape, layer.weights) for layer in read_tflite(content)]
+        for content in (ships, timed)
+    )
+    assert found == expected
     image = np.full((1, SIZE, SIZE, 3), 0.5, np.float32)
     (codes, scores), (timed_codes, timed_scores) = (
         tflite_predictor(content).predict(image) for content in (ships, timed)
@@ -166,8 +167,8 @@ def test_bad_names_and_precisions_are_refused(weights, held_out, tmp_path):
     shipment = Shipment(DETECTOR, weights, LABELS)
     with pytest.raises(InvalidInput, match=r"\.tflite"):
         export(shipment, tmp_path / "model.bin", held_out)
+    empty = HeldOut(SIZE, photographs=np.zeros((0, SIZE, SIZE, 3), np.float32))
     with pytest.raises(InvalidInput, match="got none"):
-        empty = HeldOut(SIZE, photographs=np.zeros((0, SIZE, SIZE, 3), np.float32))
         export(shipment, tmp_path / "model.tflite", empty)
     with pytest.raises(InvalidInput, match="float32, float16, dynamic, int8"):
         raw_model(DETECTOR, weights, "int4")
@@ -243,7 +244,8 @@ def test_the_converter_is_a_witness(weights, held_out):
     found, expected = (list_operators(content)[0] for content in (ours, theirs))
     # One pixel at level 6: see models/networks/keras_network.py.
     for operators in (found, expected):
-        operators.pop("RESHAPE"), operators.pop("ADD")
+        operators.pop("RESHAPE")
+        operators.pop("ADD")
     assert found == expected
     for image in held_out:
         (codes, scores), (their_codes, their_scores) = (

@@ -10,7 +10,7 @@ import pytest
 from mnasfpn.errors import JobFailed
 from mnasfpn.models.evaluation.predictors import detector_predictor
 from mnasfpn.models.export.export import Shipment, tflite_files
-from mnasfpn.models.export.held_out import HeldOut, sample_photographs
+from mnasfpn.models.export.judged_images import HeldOut, sample_photographs
 from mnasfpn.models.export.metadata import with_labels
 from mnasfpn.models.export.verify import TOLERANCES, Comparison, Precisions, compare
 from mnasfpn.models.graph.weights import random_weights

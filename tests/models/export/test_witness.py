@@ -8,7 +8,7 @@ import pytest
 from mnasfpn.models.evaluation.predictors import tflite_predictor
 from mnasfpn.models.export.convert import convert
 from mnasfpn.models.export.file_facts import list_operators
-from mnasfpn.models.export.held_out import sample_photographs
+from mnasfpn.models.export.judged_images import sample_photographs
 from mnasfpn.models.export.shipped_graph import shipped_graph, shipped_weights
 from mnasfpn.models.published import PUBLISHED
 from mnasfpn.models.tflite.writer import write_tflite

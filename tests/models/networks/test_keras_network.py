@@ -96,23 +96,23 @@ def test_training_uses_batch_statistics_with_the_graph_s_momentum():
 def test_a_shared_kernel_is_one_layer_with_a_norm_for_each_level():
     names = [layer.name for layer in build_keras(pyramid()).layers]
     assert sum("tower0" in name and name.endswith("pointwise") for name in names) == 1
-    assert sum("tower0" in name and name.endswith("pointwise.norm") for name in names) == 2
+    assert sum("tower0" in name and name.endswith("pointwise-norm") for name in names) == 2
 
 
 def test_regularisers_and_initialisers_are_the_attributes():
     model = build_keras(pyramid())
-    fine = model.get_layer("head.fine")
+    fine = model.get_layer("head-fine")
     assert fine.kernel_regularizer.l2 == pytest.approx(1e-4)
-    assert model.get_layer("head.gate").kernel_regularizer is None
+    assert model.get_layer("head-gate").kernel_regularizer is None
     # A loss of l2 * sum of squares, for each of the layers with one.
-    towers = [layer for layer in model.layers if ".level3." in layer.name and layer.weights]
+    towers = [layer for layer in model.layers if "-level3-" in layer.name and layer.weights]
     kernels = [v for layer in [fine, *towers] for v in layer.trainable_variables if v.ndim == 4]
     expected = sum(
         (1e-4 if kernel is fine.kernel else 4e-5) * float(np.square(kernel.numpy()).sum())
         for kernel in kernels
     )
     assert float(sum(model.losses)) == pytest.approx(expected, rel=1e-5)
-    bias = model.get_layer("predictor.class.level3.pointwise").bias
+    bias = model.get_layer("predictor-class-level3-pointwise").bias
     assert bias.numpy().tolist() == pytest.approx([-4.6] * 6)
 
 
