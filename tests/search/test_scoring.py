@@ -40,7 +40,10 @@ class Watched:
 
     def estimate(self, graph: Graph) -> LatencyEstimate:
         self.calls.append(graph)
-        return LatencyEstimate(90.0, 80.0, 101.0, 0.9, 1.0, (), self.uncovered, "", "simulated")
+        return LatencyEstimate(
+            *(90.0, 80.0, 101.0, 0.9, "9 heads", 1.0, (), self.uncovered),
+            *(0, None, "", "simulated"),
+        )
 
     def train_and_score(self, cell: Cell, seed: int) -> float:
         self.calls.append((cell, seed))

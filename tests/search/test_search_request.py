@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from mnasfpn.errors import InvalidInput
+from mnasfpn.latency.profile.device_profile import save_profile
+from mnasfpn.latency.profiles import open_profile
 from mnasfpn.models.published import published
 from mnasfpn.search.detector_task import DetectorTask, scorer
 from mnasfpn.search.proxy.proxy_settings import ProxySettings
@@ -26,11 +28,16 @@ def asked(folder: Path, **changes: object) -> SearchRequest:
 def test_a_search_that_its_profile_cannot_serve_is_refused_before_anything_is_prepared(
     tmp_path: Path,
 ) -> None:
-    """The published phones' kernels hold no squeeze-excite, which three of the spaces need."""
-    with pytest.raises(InvalidInput, match=r"16 of 16 .*'mnasfpn'.*global_max_pool.*--space"):
-        study_plan(asked(tmp_path, space="mnasfpn"))
+    """A profile without squeeze-excite's pool, which three of the spaces need."""
+    whole = open_profile(PROFILE)
+    known = {k: v for k, v in whole.regressors.items() if not k.startswith("global_max_pool")}
+    assert known != whole.regressors
+    less = tmp_path / "less.json"
+    save_profile(replace(whole, regressors=known), less)
+    with pytest.raises(InvalidInput, match=r"of 16 .*'mnasfpn'.*global_max_pool.*--space"):
+        study_plan(replace(asked(tmp_path, space="mnasfpn"), profile=str(less)))
     assert study_plan(asked(tmp_path)).space == search_space("conn-search", 3)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [less]
 
 
 def test_every_wish_is_in_the_plan_but_what_changes_nothing(tmp_path: Path) -> None:
