@@ -42,4 +42,4 @@ def resized(pixels: Pixels, window: Window, size: int) -> Pixels:
     left, top, right, bottom = window
     part = torch.tensor(pixels[top:bottom, left:right]).permute(2, 0, 1)[None].float()
     scaled = torch.nn.functional.interpolate(part, (size, size), mode="bilinear")
-    return np.asarray((scaled + 0.5).to(torch.uint8)[0].permute(1, 2, 0).contiguous())
+    return np.asarray(scaled.add_(0.5).to(torch.uint8)[0].permute(1, 2, 0).contiguous())

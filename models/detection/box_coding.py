@@ -52,7 +52,8 @@ def iou(first: AnyFloats, second: AnyFloats) -> AnyFloats:
         side -= np.maximum(first[:, low, None], columns[low])
         shared *= np.maximum(side, 0, out=side)
     union = areas(first)[:, None] + areas(second)[None, :] - shared
-    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=shared > 0))
+    shared /= np.maximum(union, np.finfo(shared.dtype).tiny, out=union)
+    return shared
 
 
 def encode(boxes: AnyFloats, anchors: AnyFloats) -> AnyFloats:

@@ -83,7 +83,8 @@ def match(boxes: AnyFloats, corners: AnyFloats, positive_iou: float = POSITIVE_I
         return np.full(len(corners), UNMATCHED, np.int64)
     overlap = iou(boxes, corners)
     best_box = overlap.argmax(axis=0)
-    matches = np.where(overlap.max(axis=0) >= positive_iou, best_box, UNMATCHED)
+    best_overlap = overlap[best_box, np.arange(len(corners))]
+    matches = np.where(best_overlap >= positive_iou, best_box, UNMATCHED)
     best_anchor = overlap.argmax(axis=1)
     for index in range(len(boxes) - 1, -1, -1):  # backwards: the first box has the last word
         if overlap[index, best_anchor[index]] > 0:
