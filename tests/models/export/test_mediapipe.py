@@ -1,7 +1,9 @@
-"""MediaPipe's own ObjectDetector takes our files, and gives what our evaluation gives.
+"""MediaPipe's own ObjectDetector takes our files; of floats it gives what our evaluation gives.
 
-Its boxes are whole pixels, cut off; a number on the edge may be cut to either side. Where two
-detections have the same pixels it makes them one with several classes.
+Integers it rounds otherwise than ai-edge-litert does: of such files scores move, other boxes are
+suppressed, and on a trained detector many detections have no like. Its boxes are whole pixels, cut
+off; a number on the edge may be cut to either side. Where two detections have the same pixels it
+makes them one with several classes.
 """
 
 from __future__ import annotations
@@ -26,16 +28,8 @@ from mnasfpn.tests.models.export.small_detector import BOXES, DETECTOR, LABELS, 
 
 REASON = "mediapipe is not installed; it is the extra `ship`"
 mediapipe = pytest.importorskip("mediapipe", reason=REASON)
-#: Largest differences of a score and of a corner in pixels, and the share of detections that have
-#: their like. MediaPipe's own XNNPACK rounds integers otherwise than ai-edge-litert's: scores move
-#: by some of their 256 steps, and then others are suppressed.
-SAME, SAME_INTEGERS = (1e-5, 1.001, 1.0), (5 / 256, 4.0, 0.5)
-PRECISIONS = [
-    "float32",
-    "float16",
-    pytest.param("dynamic", marks=pytest.mark.slow),
-    pytest.param("int8", marks=pytest.mark.slow),
-]
+#: Largest differences of a score, and of a corner in pixels.
+SCORE, PIXELS = 1e-5, 1.001
 
 
 def found_by_mediapipe(content: bytes, image: np.ndarray) -> tuple[Detections, list[str]]:
@@ -68,9 +62,9 @@ def found_by_mediapipe(content: bytes, image: np.ndarray) -> tuple[Detections, l
 
 
 @pytest.mark.parametrize("form", ["raw", "nms"])
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_it_finds_what_we_find(precision, form, weights, held_out, calibration):
-    _, content = tflite_files(Shipment(DETECTOR, weights, LABELS, precision, form), calibration)
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_it_finds_what_we_find(precision, form, weights, held_out):
+    _, content = tflite_files(Shipment(DETECTOR, weights, LABELS, precision, form))
     for image in held_out:
         if form == "raw":
             (codes,), (scores,) = tflite_predictor(content).predict(image)
@@ -79,14 +73,23 @@ def test_it_finds_what_we_find(precision, form, weights, held_out, calibration):
             (expected,) = tflite_finder(content).find(image)
         found, _ = found_by_mediapipe(content, image)
         expected = in_pixels(expected, (SIZE, SIZE))
-        score, pixels, share = SAME_INTEGERS if precision == "int8" else SAME
         assert len(expected.scores) > 10
         assert found.scores.std() > 0.02
-        assert found.scores[0] == pytest.approx(expected.scores[0], abs=score)
-        assert len(found.scores) == pytest.approx(len(expected.scores), rel=1 - share)
+        assert len(found.scores) == len(expected.scores)
         for one, other in ((found, expected), (expected, found)):
-            missing = counterparts_missing(one, other, pixels / SIZE, score)
-            assert len(missing) <= (1 - share) * len(one.scores)
+            assert len(counterparts_missing(one, other, PIXELS / SIZE, SCORE)) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["raw", "nms"])
+@pytest.mark.parametrize("precision", ["dynamic", "int8"])
+def test_it_opens_files_of_integers(precision, form, weights, held_out, calibration):
+    _, content = tflite_files(Shipment(DETECTOR, weights, LABELS, precision, form), calibration)
+    for image in held_out:
+        found, names = found_by_mediapipe(content, image)
+        assert len(found.scores) > 10
+        assert found.scores.std() > 0.02
+        assert set(names) <= set(LABELS)
 
 
 def test_nothing_found_is_an_answer(weights, held_out):

@@ -52,9 +52,7 @@ def test_every_recipe_learns_at_every_step_of_a_tiny_dataset(name):
 
 
 def test_unknown_recipe_lists_the_known():
-    with pytest.raises(
-        InvalidInput, match=r"'best'.*val2017, test-dev, .*features, digits"
-    ):
+    with pytest.raises(InvalidInput, match=r"'best'.*val2017, test-dev, .*features, digits"):
         recipe("best")
 
 
