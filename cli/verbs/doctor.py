@@ -37,7 +37,7 @@ STYLES = {"refuses": "bold red", "fails": "bold red", "warns": "yellow"}
 )
 @options.text("--profile", "pixel1-published", "Whose milliseconds are told.")
 def doctor(file: Path, client: str, profile: str, as_json: bool) -> Any:
-    """What a client needs of a .tflite, what it finds, what to change.
+    """What a client of a .tflite needs, finds, and would change.
 
     FILE may be anybody's. It is run once, in a process of its own. Exits with 1 if the client does
     not open the file or cannot use it.

@@ -53,7 +53,7 @@ def export(
     seed: int,
     as_json: bool,
 ) -> Any:
-    """A trained model as .tflite, judged on images that it has not seen.
+    """A trained model as .tflite, judged on held-out images.
 
     MODEL is the folder of a finished training; or any model that can be trained, with random
     weights. Without a dataset two sample photographs are what is compared on.
