@@ -1,8 +1,7 @@
-"""What finds objects in images: a training run, a Keras model or a .tflite file of either form."""
+"""What finds objects in images: a training run or a .tflite file of either form."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from ..tflite.interpreter_process import InterpreterProcess, TensorDetails
 from ..training.run_folder import TrainingRun, is_run, load_run
 
 if TYPE_CHECKING:
-    import keras
     import torch
 
 BATCH = 16
@@ -82,10 +80,10 @@ def finder_of(model: Path, signature: str | None = None) -> Finder:
     Raises:
         InvalidInput, InvalidModelFile: as :func:`predictor_of`.
     """
-    if model.suffix == ".tflite" and model.is_file():
-        with contextlib.suppress(InvalidModelFile):
-            return tflite_finder(model, signature=signature)
-    return finder(predictor_of(model, signature))
+    if is_run(model) or model.suffix != ".tflite" or not model.is_file():
+        return finder(predictor_of(model, signature))
+    file = _opened(model, 1, signature)
+    return _nms_finder(file) if file.suppresses else finder(_raw_predictor(file))
 
 
 def predictor_of(model: Path, signature: str | None = None) -> Predictor:
@@ -107,23 +105,6 @@ def predictor_of(model: Path, signature: str | None = None) -> Predictor:
         f"{model} is neither the folder of a finished training run nor a .tflite; make one "
         "with `mnasfpn train` or `mnasfpn export`"
     )
-
-
-def keras_predictor(model: keras.Model) -> Predictor:
-    """A Keras build of a detector's graph (outputs ``predictor/boxes``, ``predictor/scores``)."""
-    import tensorflow as tf
-
-    (_, size, _, _), ((_, boxes, _), (_, _, slots)) = model.input_shape, model.output_shape
-
-    @tf.function(reduce_retracing=True)  # type: ignore[untyped-decorator]
-    def compiled(images: Any) -> Any:
-        return model(images, training=False)
-
-    def predict(images: Floats) -> tuple[Floats, Floats]:
-        codes, scores = compiled(images)
-        return codes.numpy(), scores.numpy()
-
-    return Predictor(size, boxes, slots, predict)
 
 
 def run_predictor(run: TrainingRun) -> Predictor:
@@ -168,16 +149,19 @@ def tflite_predictor(
         InvalidModelFile: no TensorFlow Lite file, one that the runtime does not survive, or another
             input or outputs.
     """
-    name, content, file = _opened(model, threads, signature)
+    return _raw_predictor(_opened(model, threads, signature))
+
+
+def _raw_predictor(file: _OpenFile) -> Predictor:
     if not _is_detector(file.shapes):
         raise InvalidModelFile(
-            f"{name}: has inputs and outputs of shapes {file.shapes}; "
+            f"{file.name}: has inputs and outputs of shapes {file.shapes}; "
             "expected an image [1, S, S, 3], boxes [1, N, 4] and scores [1, N, classes]"
         )
     try:
-        added = int(read_metadata(content) is not None)
+        added = int(read_metadata(file.content) is not None)
     except DamagedBuffer as error:
-        raise InvalidModelFile(f"{name}: its metadata is damaged: {error}") from None
+        raise InvalidModelFile(f"{file.name}: its metadata is damaged: {error}") from None
 
     def predict(images: Floats) -> tuple[Floats, Floats]:
         codes, scores = file.run(images)
@@ -203,10 +187,13 @@ def tflite_finder(
         InvalidModelFile: no TensorFlow Lite file, one that the runtime does not survive, or another
             input or outputs.
     """
-    name, content, file = _opened(model, threads, signature)
-    if [len(shape) for shape in file.shapes] != [4, 3, 2, 2, 1]:
+    return _nms_finder(_opened(model, threads, signature))
+
+
+def _nms_finder(file: _OpenFile) -> Finder:
+    if not file.suppresses:
         raise InvalidModelFile(
-            f"{name}: has inputs and outputs of shapes {file.shapes}; expected an image "
+            f"{file.name}: has inputs and outputs of shapes {file.shapes}; expected an image "
             "[1, S, S, 3], locations [1, K, 4], classes [1, K], scores [1, K] and a count [1]"
         )
 
@@ -215,21 +202,33 @@ def tflite_finder(
         kept = slice(int(count))
         return [Detections(boxes[kept], scores[kept], classes[kept].astype(np.int64) + 1)]
 
-    return Finder(file.shapes[0][1], len(read_labels(content)), find, batch_size=1)
+    return Finder(file.shapes[0][1], len(read_labels(file.content)), find, batch_size=1)
 
 
 @dataclass(frozen=True)
 class _OpenFile:
-    """A file in an interpreter: shapes of its input and outputs, and what computes them."""
+    """A file in an interpreter.
 
+    Args:
+        name: what to call it.
+        shapes: of its input and outputs.
+        run: computes the outputs.
+    """
+
+    name: str
+    content: bytes
     shapes: tuple[tuple[int, ...], ...]
     run: Callable[[Floats], list[Floats]]
+
+    @property
+    def suppresses(self) -> bool:
+        """Whether it takes an image and gives locations, classes, scores and a count."""
+        return [len(shape) for shape in self.shapes] == [4, 3, 2, 2, 1]
 
 
 def _opened(
     model: bytes | str | os.PathLike[str], threads: int, signature: str | None
-) -> tuple[str, bytes, _OpenFile]:
-    """(what to call it, its bytes, the file)."""
+) -> _OpenFile:
     name = "the model" if isinstance(model, bytes) else str(model)
     content = model if isinstance(model, bytes) else Path(model).read_bytes()
     interpreter = InterpreterProcess(content, name, threads, signature)
@@ -239,7 +238,7 @@ def _opened(
         found = interpreter.run(_quantise(images, interpreter.inputs[0]))
         return [*map(_dequantise, found, interpreter.outputs)]
 
-    return name, content, _OpenFile(shapes, run)
+    return _OpenFile(name, content, shapes, run)
 
 
 def _quantise(values: Floats, details: TensorDetails) -> NDArray[Any]:
