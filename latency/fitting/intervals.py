@@ -15,7 +15,6 @@ from ..kernels.features import Matrix
 from ..profile.calibration import Interval
 
 COVERAGE = 0.9
-ENOUGH = 19  # residuals for 5 % on either side: of n, the furthest leaves out 1 / (n + 1)
 
 
 def residual_interval(predicted: Matrix, measured: Matrix, coverage: float = COVERAGE) -> Interval:

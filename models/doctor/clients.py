@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..tflite.flatbuffer import DamagedBuffer
+from ..tflite.schema import DETECTION_NAME
 from .attempt import Attempt, AttemptProcess
-from .delegation import POST_PROCESS, delegation_findings
+from .delegation import delegation_findings
 from .file_metadata import (
     METADATA_IDENTIFIER,
     METADATA_NAME,
@@ -144,7 +145,7 @@ def _mediapipe(inspection: Inspection) -> Iterator[Finding]:
 
 
 def _post_process(graph: Subgraph) -> Iterator[Finding]:
-    if any(each.name == POST_PROCESS for each in graph.operators):
+    if any(each.name == DETECTION_NAME for each in graph.operators):
         return
     yield Finding(
         "notes",
@@ -219,7 +220,7 @@ def _gpu(inspection: Inspection) -> Iterator[Finding]:
 
 def _play_services(inspection: Inspection) -> Iterator[Finding]:
     own = sorted(
-        {each.name for each in inspection.file.main.operators if each.custom} - {POST_PROCESS}
+        {each.name for each in inspection.file.main.operators if each.custom} - {DETECTION_NAME}
     )
     if own:
         yield Finding(

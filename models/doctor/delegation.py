@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 
+from ..tflite.schema import DETECTION_NAME
 from .finding import Finding, Level
 from .inspected_file import Operator, Subgraph
 
-POST_PROCESS = "TFLite_Detection_PostProcess"
 MOST_AXES = 4
 
 GPU_TAKES = frozenset(
@@ -60,7 +60,7 @@ INSTEAD = {
     "GATHER_ND": "index with SLICE or STRIDED_SLICE",
     "TOPK_V2": "do it outside the model, on the CPU",
     "CAST": "keep one type, or cast outside the model",
-    POST_PROCESS: "export without --nms: boxes and scores, and suppress in the app",
+    DETECTION_NAME: "export without --nms: boxes and scores, and suppress in the app",
 }
 
 
@@ -87,7 +87,7 @@ def delegation_findings(graph: Subgraph, level: Level = "warns") -> Iterator[Fin
 
 def _reasons(graph: Subgraph, operator: Operator, level: Level) -> Iterator[tuple[Level, str, str]]:
     name = operator.name
-    if name == POST_PROCESS:
+    if name == DETECTION_NAME:
         yield "notes" if level == "notes" else "refuses", name, "refused outright on a GPU"
     elif operator.custom and name not in GPU_TAKES_CUSTOM:
         yield level, name, "a custom operator"

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..graph.attributes import Shape
-from .delegation import POST_PROCESS
+from ..tflite.schema import DETECTION_NAME
 from .file_metadata import FileMetadata
 from .finding import Finding
 from .inspected_file import InspectedFile, Subgraph
@@ -54,11 +54,11 @@ def _graph(detector: Detector) -> Iterator[Finding]:
 
 def _post_process(detector: Detector) -> Iterator[Finding]:
     for operator in detector.graph.operators:
-        if operator.name == POST_PROCESS and not operator.has_options:
+        if operator.name == DETECTION_NAME and not operator.has_options:
             yield Finding(
                 "refuses",
                 "operators",
-                f"options of {POST_PROCESS}, max_classes_per_detection among them",
+                f"options of {DETECTION_NAME}, max_classes_per_detection among them",
                 "none; MediaPipe crashes",
                 "export with `mnasfpn export --nms`, which writes them",
             )

@@ -21,6 +21,7 @@ from ..evaluation.predictors import detector_predictor
 from ..graph.weights import Weights
 from ..tflite.model_object import pack, unpack
 from ..tflite.reader import read_tflite
+from ..tflite.schema import DETECTION_NAME
 from ..tflite.writer import write_tflite
 from .convert import Precision, convert, raw_model, sign
 from .description import Latency, TrainingData, describe
@@ -32,7 +33,7 @@ from .file_facts import (
 )
 from .judged_images import HeldOut
 from .metadata import Form, add_metadata, with_labels
-from .post_process import POST_PROCESS, add_post_process
+from .post_process import add_post_process
 from .shipped_graph import shipped_graph, shipped_weights
 from .tensor_noise import TensorNoise, noisiest
 from .verify import MAX_AP_DROP, Comparison, compare
@@ -151,7 +152,7 @@ def export(
     latency = predict(read_tflite(raw)) if predict else None
     operators, custom = list_operators(content)
     faults = comparison.faults(shipment.precision, max_ap_drop)
-    foreign = sorted(set(custom) - ({POST_PROCESS} if shipment.form == "nms" else set()))
+    foreign = sorted(set(custom) - ({DETECTION_NAME} if shipment.form == "nms" else set()))
     if foreign:
         faults = (*faults, f"operators that are not builtin: {', '.join(foreign)}")
     report = ExportReport(

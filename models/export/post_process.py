@@ -16,8 +16,8 @@ from ..arrays import Floats
 from ..detection.box_coding import CODE_SCALES
 from ..detection.suppression import NmsSettings
 from ..tflite.model_object import add_buffer, add_code, add_tensor, name_of
+from ..tflite.schema import DETECTION_NAME
 
-POST_PROCESS = "TFLite_Detection_PostProcess"
 #: In this order, which is also that in which applications expect them.
 DETECTION_OUTPUTS = ("locations", "classes", "scores", "count")
 
@@ -59,7 +59,7 @@ def add_post_process(model: Any, anchors: Floats, classes: int, settings: NmsSet
     }
     graph.operators.append(
         schema.OperatorT(
-            opcodeIndex=add_code(model, schema.BuiltinOperator.CUSTOM, 1, POST_PROCESS),
+            opcodeIndex=add_code(model, schema.BuiltinOperator.CUSTOM, 1, DETECTION_NAME),
             inputs=np.array([codes, scores, anchor_tensor], np.int32),
             outputs=np.array(outputs, np.int32),
             customOptions=np.frombuffer(bytes(flexbuffers.Dumps(options)), np.uint8),

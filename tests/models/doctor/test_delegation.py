@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
-from mnasfpn.models.doctor.delegation import GPU_TAKES, POST_PROCESS, delegation_findings
+from mnasfpn.models.doctor.delegation import GPU_TAKES, delegation_findings
 from mnasfpn.models.doctor.finding import Finding
 from mnasfpn.models.doctor.inspected_file import InspectedFile
-from mnasfpn.models.tflite.schema import BUILTIN_NAMES
+from mnasfpn.models.tflite.schema import BUILTIN_NAMES, DETECTION_NAME
 from mnasfpn.tests.models.doctor.alterations import code, new_tensor, operator, reshape, tensor
 from mnasfpn.tests.models.doctor.detector_files import Parts, nms_parts, raw_parts
 
@@ -61,7 +61,7 @@ def test_casts_are_judged_by_their_types(kind: str, taken: bool) -> None:
 
 def test_post_processing_is_refused_on_a_gpu() -> None:
     (finding,) = found(nms_parts())
-    assert (finding.level, finding.found.split(":")[0]) == ("refuses", POST_PROCESS)
+    assert (finding.level, finding.found.split(":")[0]) == ("refuses", DETECTION_NAME)
     assert "--nms" in finding.change
 
 

@@ -19,10 +19,10 @@ from mnasfpn.models.export.export import ExportReport, Shipment, export
 from mnasfpn.models.export.file_facts import list_operators
 from mnasfpn.models.export.judged_images import HeldOut, calibration_images, drawn
 from mnasfpn.models.export.metadata import read_metadata
-from mnasfpn.models.export.post_process import POST_PROCESS
 from mnasfpn.models.export.shipped_graph import shipped_graph, shipped_weights
 from mnasfpn.models.tflite.model_object import pack, unpack
 from mnasfpn.models.tflite.reader import read_tflite
+from mnasfpn.models.tflite.schema import DETECTION_NAME
 from mnasfpn.models.tflite.writer import write_tflite
 from mnasfpn.tests.models.export.small_detector import BOXES, DETECTOR, LABELS, SIZE
 
@@ -46,7 +46,7 @@ def test_three_files_that_say_the_same(precision, form, weights, held_out, tmp_p
     }
     assert written(path.with_suffix(".report.json"), ExportReport) == report
     assert report.size_bytes == len(content)
-    assert report.custom_operators == ((POST_PROCESS,) if form == "nms" else ())
+    assert report.custom_operators == ((DETECTION_NAME,) if form == "nms" else ())
     assert report.faults == ()
     assert report.partitions > 1  # up-sampling is not the delegate's
     assert (len(report.noisiest) > 0) == (precision == "float16")

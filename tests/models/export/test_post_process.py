@@ -15,8 +15,9 @@ from mnasfpn.models.detection.client_detections import (
 )
 from mnasfpn.models.evaluation.predictors import tflite_finder, tflite_predictor
 from mnasfpn.models.export.export import Shipment, tflite_files
-from mnasfpn.models.export.post_process import DETECTION_OUTPUTS, POST_PROCESS
+from mnasfpn.models.export.post_process import DETECTION_OUTPUTS
 from mnasfpn.models.tflite.model_object import unpack
+from mnasfpn.models.tflite.schema import DETECTION_NAME
 from mnasfpn.tests.models.export.small_detector import BOXES, DETECTOR, LABELS, SIZE
 
 
@@ -61,7 +62,7 @@ def test_options_and_anchors_are_in_the_operator(files):
     code = model.operatorCodes[last.opcodeIndex]
     assert (code.builtinCode, code.customCode) == (
         schema.BuiltinOperator.CUSTOM,
-        POST_PROCESS.encode(),
+        DETECTION_NAME.encode(),
     )
     options = flexbuffers.Loads(bytes(last.customOptions))
     assert options["max_classes_per_detection"] == 1
