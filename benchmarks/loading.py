@@ -27,7 +27,7 @@ from ..models.data.loading import TrainingImages
 from ..models.detection.anchors import multiscale_grid
 from ..models.detection.box_coding import areas, encode, to_corners
 from ..models.detection.target_assignment import POSITIVE_IOU, UNMATCHED
-from ..models.networks.one_thread import one_thread
+from ..models.networks.torch_threads import with_threads
 from ..storage.atomic import write_atomically
 
 OUT = Path(__file__).parent / "results"
@@ -99,7 +99,7 @@ def measure(data: CocoSplit) -> dict[str, list[float]]:
     if other is not None:
         ways["torchvision v2"] = other
     found: dict[str, list[float]] = {name: [] for name in ways}
-    with one_thread():
+    with with_threads(1):
         for turn in range(ROUNDS):
             for name, load in ways.items():
                 begun = time.process_time()

@@ -10,20 +10,19 @@ nothing have no row, so a row must be matched to a layer by its name as well as 
 from __future__ import annotations
 
 import os
-import platform
 import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import BenchmarkOutputError, StableDeviceError, TransientDeviceError
+from ...errors import BenchmarkOutputError, TransientDeviceError
 from ...storage.interruption import ctrl_c_held_back
 from ..device import RunSettings
 from ..measurement import OpTiming
 from ..tool_output.benchmark_output import Asked, check_asked, parse_output
 from .endings import raise_if_killed
-from .native_build import build_runner, find_compiler, litert_library
+from .native_build import build_runner, litert_library
 
 #: Operator of a Graph -> how XNNPACK's row for it begins. An operator that is not here stays with
 #: the interpreter, whose rows carry its TensorFlow Lite name (``RESIZE_NEAREST_NEIGHBOR``).
@@ -103,16 +102,6 @@ class OpSamples:
         """Mean of the faster half of the samples: whatever disturbs a PC only ever adds time."""
         fastest = sorted(self.samples_us)[: (len(self.samples_us) + 1) // 2]
         return sum(fastest) / len(fastest)
-
-
-def obstacle() -> str | None:
-    """Why this PC can make no operator profile; None if it can."""
-    try:
-        find_compiler(platform.machine())
-        litert_library()
-    except StableDeviceError as error:
-        return str(error)
-    return None
 
 
 def op_profile(

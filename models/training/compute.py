@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidInput
+from ..networks.torch_threads import with_threads
 
 if TYPE_CHECKING:
     import torch
@@ -126,19 +127,6 @@ def joined(device: str) -> Iterator[Ranks]:
         yield ranks
     finally:
         distributed.destroy_process_group()
-
-
-@contextmanager
-def with_threads(count: int) -> Iterator[None]:
-    """PyTorch on so many threads meanwhile."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def fastest_threads(step: Callable[[], Any]) -> int:

@@ -20,7 +20,7 @@ from ..data.images import open_image
 from ..data.loading import Batch
 from ..graph.graph import Graph
 from ..graph.weights import Weights, random_weights
-from ..networks.one_thread import one_thread
+from ..networks.torch_threads import with_threads
 from .learning_rate import short_training
 from .recipes import Recipe
 
@@ -122,7 +122,7 @@ def pretrain(
     crops, labels = object_crops(data, settings.crop, settings.variants, seed)
     targets = torch.from_numpy(labels - 1)
     generator = np.random.default_rng((seed, 1))
-    with one_thread():
+    with with_threads(1):
         task = ClassificationTask(TorchGraph(backbone, weights), len(data.classes), generator)
         trainer = Trainer(task, settings.recipe, torch.device("cpu"))
         for step in range(settings.steps):

@@ -18,7 +18,8 @@ from ..detection.losses import TRAINED_OUTPUTS
 from ..detector import Detector
 from ..graph.graph import Graph
 from ..graph.weights import Weights, balanced_weights, random_weights
-from .compute import Compute, fastest_threads, joined, with_threads
+from ..networks.torch_threads import with_threads
+from .compute import Compute, fastest_threads, joined
 from .recipes import Recipe
 from .run_folder import (
     WEIGHTS,

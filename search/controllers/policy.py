@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...models.decisions import Decisions, IntArray, draw
-from ...models.networks.one_thread import one_thread
+from ...models.networks.torch_threads import with_threads
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ class RecurrentPolicy:
         choices = np.zeros((count, 0), dtype=np.int64)
         log_probs = np.zeros((count, len(self.decisions)), dtype=np.float32)
         state = None
-        with torch.no_grad(), one_thread():
+        with torch.no_grad(), with_threads(1):
             x = self._start.expand(count, 1, -1)
             for position in range(len(self.decisions)):
                 output, state = self._lstm(x, state)

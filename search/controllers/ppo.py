@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ...errors import InvalidInput
 from ...models.decisions import Choices, Decisions, as_choices
-from ...models.networks.one_thread import one_thread
+from ...models.networks.torch_threads import with_threads
 from .base import ControllerState, generator_from, generator_state
 from .policy import RecurrentPolicy
 
@@ -133,7 +133,7 @@ class Ppo:
         old_log_probs = torch.from_numpy(np.stack([p.log_probs for p in batch]))
         advantages = torch.from_numpy(self._advantages(np.asarray([p.reward for p in batch])))
         weights = list(self.policy.parameters().values())
-        with one_thread():
+        with with_threads(1):
             for _ in range(self.settings.epochs):
                 log_probs, entropy = self.policy.evaluate(choices)
                 loss = ppo_loss(log_probs, old_log_probs, advantages, self.settings.clip)

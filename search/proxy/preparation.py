@@ -20,7 +20,7 @@ from ...models.genotype import Genotype
 from ...models.graph.graph import Graph
 from ...models.graph.parts import features_read
 from ...models.graph.weights import Weights
-from ...models.networks.one_thread import one_thread
+from ...models.networks.torch_threads import with_threads
 from ...models.published import MNASFPN_BLOCKS
 from ...models.training.pretrain import pretrain
 from ...models.training.run_folder import save_weights
@@ -142,7 +142,7 @@ def _compute_features(
     from ...models.networks.torch_network import TorchGraph, to_nchw
 
     found: dict[str, list[NDArray[np.float32]]] = {name: [] for name in backbone.outputs}
-    with one_thread(), torch.no_grad():
+    with with_threads(1), torch.no_grad():
         network = TorchGraph(backbone, weights).eval()
         for first in range(0, len(data), FEATURE_BATCH):
             examples = data.examples[first : first + FEATURE_BATCH]

@@ -35,7 +35,7 @@ from ...models.graph.graph import Graph
 from ...models.graph.parts import without_backbone
 from ...models.graph.weights import Weights, balanced_weights
 from ...models.heads.cell import Cell
-from ...models.networks.one_thread import one_thread
+from ...models.networks.torch_threads import with_threads
 from ...models.training.learning_rate import short_training
 from ...models.training.run_folder import load_weights
 from ...models.training.train import training_graph
@@ -124,7 +124,7 @@ class ProxyTask:
         started = time.perf_counter()
         detector = self.detector(cell)
         graph = without_backbone(training_graph(detector, self.settings.norm_momentum))
-        with one_thread():
+        with with_threads(1):
             network = TorchGraph(graph, balanced_weights(graph, seed))
             losses = self._fit(network, seed)
             found = self._detect(network)

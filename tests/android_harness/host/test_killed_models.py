@@ -14,12 +14,12 @@ import pytest
 from mnasfpn.android_harness.campaign import campaign
 from mnasfpn.android_harness.device import Job
 from mnasfpn.android_harness.host import host
-from mnasfpn.android_harness.host.operator_profile import obstacle
 from mnasfpn.android_harness.measurement import Run, Status
 from mnasfpn.android_harness.protocol import HOST_PROTOCOL
 from mnasfpn.android_harness.verdict import judge
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.tflite.writer import write_tflite
+from mnasfpn.tests.android_harness.host.native_runner import obstacle
 
 PROTOCOL = replace(HOST_PROTOCOL, rounds=1, extra_rounds=0, retry_wait_s=0.0, min_cpu_per_wall=0.0)
 

@@ -26,7 +26,6 @@ from mnasfpn.android_harness.host.operator_profile import (
     XNNPACK_NAMES,
     OpSamples,
     _read,
-    obstacle,
     op_profile,
     profile_model,
 )
@@ -36,6 +35,7 @@ from mnasfpn.errors import BenchmarkOutputError, JobFailed, StableDeviceError, T
 from mnasfpn.models.graph.builder import GraphBuilder
 from mnasfpn.models.graph.graph import Graph
 from mnasfpn.models.tflite.writer import write_tflite
+from mnasfpn.tests.android_harness.host.native_runner import obstacle
 
 if missing := obstacle():
     pytest.skip(missing, allow_module_level=True)

@@ -320,6 +320,20 @@ def test_the_best_by_validation_is_kept_and_a_training_in_vain_is_given_up(data,
     assert load_weights(tmp_path / "run" / "last.npz").keys() == run.weights.keys()
 
 
+@pytest.mark.slow
+def test_tensorboard_reads_what_a_training_wrote(data, tmp_path):
+    """By its own reader: every step's losses, and what the validation found."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    plan = ValidationPlan(data, every=1)
+    run = training(data, tmp_path / "run", tensorboard=True, validation=plan)
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    written = [(event.step, event.value) for event in events.Scalars("loss/total")]
+    assert written == [(loss.step, pytest.approx(loss.total)) for loss in run.history]
+    found = [(event.step, event.value) for event in events.Scalars("validation/AP")]
+    assert found == [(each.step, pytest.approx(each.map)) for each in run.validated]
+
+
 def test_longer_and_larger_recipes_keep_their_shape():
     recipe = replace(RECIPE, schedule="drops", drops=(2.0, 3.0), unit="epochs")
     longer = recipe.with_length(8)
