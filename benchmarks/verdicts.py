@@ -62,7 +62,7 @@ LAWS: dict[str, Law] = {"lognormal": _lognormal, "outliers": _outliers, "drift":
 
 
 class NoisyDevice:
-    """Takes ``1000 us * (1 + n)`` for model n, times the noise of a law. Simulated, and says so."""
+    """Takes :func:`true_us` times the noise of a law. Simulated, and says so."""
 
     def __init__(self, law: Law, sigma: float, protocol: MeasuringProtocol, seed: int) -> None:
         self._rng = np.random.default_rng(seed)
@@ -87,6 +87,7 @@ class NoisyDevice:
 
 
 def true_us(key: str) -> float:
+    """Any time will do, as long as models differ: verdicts and intervals are ratios to it."""
     return 1000.0 * (1 + zlib.crc32(key.encode()) % 1000)
 
 
